@@ -1,0 +1,51 @@
+# `make validate` and `make test` need Python 3.11 or newer and nothing else; both set up .venv on first use.
+.DEFAULT_GOAL := help
+VENV ?= .venv
+BIN := $(VENV)/bin
+# The newest Python that really starts (a version manager's shim may not).
+PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+
+.PHONY: help setup validate test sync lint bench lock clean
+
+help: ## Name the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(BIN)/.ready ## Create .venv with the locked development dependencies
+
+$(BIN)/.ready: requirements-dev.lock
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer found; install one, or pass PYTHON=/path/to/python3" >&2; exit 2; }
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version) …"
+	@$(PYTHON) -m venv $(VENV) || { echo "make: $(PYTHON) cannot make a virtual environment; on Debian: apt install python3-venv" >&2; exit 2; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+validate: $(BIN)/.ready ## Validate the plugin; print what was inspected and how to install it
+	@$(BIN)/python scripts/sync.py --check
+	@$(BIN)/python scripts/validate
+	@echo
+	@echo "Install it from this clone (other clients: README.md):"
+	@echo "  claude plugin marketplace add $(CURDIR)"
+	@echo "  claude plugin install django-celery-expert@django-celery-expert"
+
+test: $(BIN)/.ready lint ## Run every test that needs no server
+	@$(BIN)/python -m pytest -n auto
+
+lint: $(BIN)/.ready ## Check style: ruff for Python, rumdl for Markdown
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/rumdl check --quiet .
+
+sync: $(BIN)/.ready ## Write the manifests, the plugin's copy of the skill and the README's tables
+	@$(BIN)/python scripts/sync.py
+	@$(BIN)/python scripts/tokens.py
+
+bench: $(BIN)/.ready ## Time the validators on this repository and on a large tree (TREE=path)
+	@$(BIN)/python scripts/benchmark.py $(TREE)
+
+lock: ## Resolve the development dependencies anew (needs uv)
+	@uv pip compile --quiet --universal --upgrade --generate-hashes --no-annotate --custom-compile-command "make lock" \
+		--group dev --python-version 3.11 --output-file requirements-dev.lock
+
+clean: ## Remove everything that can be made again
+	@rm -rf $(VENV) .tools .pytest_cache .ruff_cache .rumdl_cache .hypothesis site
