@@ -34,6 +34,7 @@ test: $(BIN)/.ready lint ## Run every test that needs no server
 lint: $(BIN)/.ready ## Check style: ruff for Python, rumdl for Markdown
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/ruff format --check --quiet --isolated --line-length 100 skills
 	@$(BIN)/rumdl check --quiet .
 
 sync: $(BIN)/.ready ## Write the manifests, the plugin's copy of the skill and the README's tables
