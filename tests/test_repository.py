@@ -31,7 +31,9 @@ def test_validators_find_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_version_has_its_changelog_entry() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert re.search(rf"^## \[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert re.search(
+        rf"^## \[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE
+    )
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
@@ -61,7 +63,7 @@ def test_all_seven_references_are_reached_from_the_skill() -> None:
 
 def test_lock_has_hashes_and_no_addresses() -> None:
     lock = (ROOT / "requirements-dev.lock").read_text()
-    pins = re.findall(r"^[a-z0-9][\w.-]*==", lock, re.M)
+    pins = re.findall(r"^[a-z0-9][\w.-]*==", lock, re.MULTILINE)
     assert len(pins) > 40
     assert not re.search(r"https?://|file:|--index-url|--find-links", lock)
-    assert all("--hash=sha256:" in block for block in re.split(r"^(?=[a-z0-9][\w.-]*==)", lock, flags=re.M)[1:])
+    assert all("--hash=sha256:" in block for block in re.split(r"^(?=[a-z0-9][\w.-]*==)", lock, flags=re.MULTILINE)[1:])

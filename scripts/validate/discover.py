@@ -105,7 +105,12 @@ class Tree:
 
     def exists(self, path: str) -> bool:
         """True for a file or folder of the tree, and for what a link inside it leads to."""
-        return path in self.files or path in self.folders or path in self.links or os.path.exists(self.root / path)
+        return (
+            path in self.files
+            or path in self.folders
+            or path in self.links
+            or os.path.exists(os.path.join(self.root, path))
+        )
 
     def spelling(self, path: str) -> str | None:
         """The path as it is spelt on disk when only letter case differs."""

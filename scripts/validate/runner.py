@@ -6,17 +6,19 @@ import gc
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import checks as _checks  # noqa: F401  registers them
 from .discover import MAX_TEXT, Tree, discover, markdown_files
 from .document import Document, parse
 from .findings import Finding
 from .registry import Check, chosen
+
+if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
 
 PARALLEL_FROM = 200  # documents; below that a second process costs more than it saves
 BATCH = 64
@@ -93,6 +95,9 @@ def _parse_all(tree: Tree, local: list[Check], progress: Progress) -> list[Findi
 
 def _pool() -> ProcessPoolExecutor:
     """Worker processes, without garbage collection; forked where the platform can: the parser is imported once."""
+    from concurrent.futures import ProcessPoolExecutor  # late: a small run does not need them
+    from multiprocessing import get_context
+
     context = get_context("fork" if hasattr(os, "fork") else None)
     return ProcessPoolExecutor(os.cpu_count(), mp_context=context, initializer=gc.disable)
 

@@ -270,6 +270,9 @@ LINKS = [
     Seed("name too long for a disk", "links/missing-file", f"¶[it]({'a' * 300}.md)"),
     Seed("zero byte", "links/missing-file", "¶[it](a%00.md)"),
     Seed("in a footnote", "links/missing-file", "A[^1].\n\n¶[^1]: [it](gone.md)"),
+    Seed("between lines of four hyphens", "links/missing-file", ("# Labels", "----\n\n¶[it](gone.md)\n\n----"), LABELS),
+    Seed("in a list of a line", "links/missing-file", ("# Labels", "- ---\n  ¶[it](gone.md)\n  ---\n"), LABELS),
+    Seed("below a list of fifty lists", "links/missing-file", f"{'- ' * 50}a\n\n¶[it](gone.md)"),
     Seed("below a comment", "links/missing-file", "<!-- a\n\nb -->\n¶[it](gone.md)"),
     Seed("below a fence in a fence", "links/missing-file", "````md\n```\n[a](a.md)\n````\n¶[it](gone.md)"),
     Seed("in CRLF", "links/missing-file", crlf(SIZES, "../SKILL.md", "../GONE.md"), SIZES, line=5),
@@ -289,7 +292,7 @@ LINKS = [
     Seed("anchor that is not ASCII", "links/missing-site-anchor", "## Größe\n\n¶[it](#größe)"),
     Seed("out of the skill", "links/leaves-skill", "¶[it](../../README.md)"),
     Seed("out of the skill from the root", "links/leaves-skill", "¶[it](/GEMINI.md)"),
-    Seed("out of the plugin", "links/leaves-plugin", "¶[it](../../GEMINI.md)", README),
+    Seed("out of the plugin", "links/leaves-plugin", "¶[it](../../../GEMINI.md)", f"{PLUGIN}/commands/pack.md"),
     Seed("file:", "links/machine-path", "¶[it](file:///tmp/a.md)"),
     Seed("drive", "links/machine-path", r"¶[it](C:\boxes\a.md)"),
     Seed("somebody's home", "links/machine-path", "[it]\n\n¶[it]: /Users/ann/a.md"),
@@ -319,6 +322,7 @@ FENCES = [
     Seed("cut off by its list", "fences/unclosed", "- ¶```text\n  a\n\nb"),
     Seed("cut off by its quote", "fences/unclosed", "> ¶~~~text\n> a\n\nb"),
     Seed("closed with words", "fences/unclosed", "¶```text\na\n``` text"),
+    Seed("fence in a fence", "fences/nested", "~~~md\na\n¶~~~text\nb\n~~~"),
     Seed("misspelt language", "fences/unknown-language", "¶```pyhton\na\n```"),
     Seed("misspelt language in braces", "fences/unknown-language", "¶~~~{.jsno}\na\n~~~"),
     Seed("Python in a list", "fences/python", f"1. a\n\n   ```python\n   ¶{BROKEN}\n   ```"),
@@ -337,7 +341,7 @@ FENCES = [
     Seed("JSON with a comma", "fences/json", '```json\n\n¶{"a": 1,}\n```'),
     Seed("JSON with a key twice", "fences/json", '¶```json\n{"a": 1, "a": 2}\n```'),
     Seed("JSON with NaN", "fences/json", '¶```json\n{"a": NaN}\n```'),
-    Seed("JSON with a comment", "fences/json", '```json title="a.json"\n{\n¶  // a\n}\n```'),
+    Seed("JSON with a comment", "fences/json-comments", '¶```json title="a.json"\n{\n  // a\n}\n```'),
     Seed("YAML with a tab", "fences/yaml", "```yaml\na:\n¶\tb: 1\n```"),
     Seed("YAML with two colons", "fences/yaml", "```yml\na: 1\n¶b: c: d\n```"),
     Seed("YAML nested beyond reason", "fences/yaml", f"¶```yaml\n{'[' * 5_000}\n```"),
@@ -395,6 +399,7 @@ SCRIPTS = [
     Seed("return outside of a function", "scripts/python", "¶return", SCRIPT),
     Seed("Python with a zero byte", "scripts/python", file(SCRIPT, b"a = 1\0"), SCRIPT),
     Seed("Python that is not UTF-8", "scripts/python", file(SCRIPT, b"a = '\xff'\n"), SCRIPT),
+    Seed("Python in a coding that breaks", "scripts/python", file(SCRIPT, b"# coding: utf-7\n\xef\xbb\xbf"), SCRIPT),
     Seed("Python nested beyond reason", "scripts/python", file(SCRIPT, "-" * 10_000 + "1"), SCRIPT),
     Seed("shell", "scripts/shell", file(f"{SKILL}/a.sh", "a\nif b; then\nfi\n"), f"{SKILL}/a.sh", line=3),
     Seed(
@@ -404,9 +409,12 @@ SCRIPTS = [
         f"{SKILL}/a.bash",
         line=4,
     ),
-    Seed("no run bit", "scripts/run-bit", file(SCRIPT, "#!/usr/bin/env python3\n"), SCRIPT),
+    Seed("no run bit", "scripts/run-bit", lambda root: _append(root / MAIN, "Run `./scripts/pack.py`."), SCRIPT),
     Seed(
-        "no run bit in JavaScript", "scripts/run-bit", file(f"{SKILL}/a.mjs", "#!/usr/bin/env node\n"), f"{SKILL}/a.mjs"
+        "no run bit in JavaScript",
+        "scripts/run-bit",
+        both(file(f"{SKILL}/a.mjs"), lambda root: _append(root / MAIN, "```sh\ncd a && ./a.mjs --fast\n```")),
+        f"{SKILL}/a.mjs",
     ),
 ]
 
@@ -548,7 +556,14 @@ TRAPS = {
     "token of an example": "`ghp_YOURTOKENYOURTOKENYOURTOKENYOURTOKEN` AKIAIOSFODNN7EXAMPLE sk-...",
     "pipe to a shell in words": "Never `curl … | sh`.\n\n```bash\ncurl -s https://example.org/a.json | jq .sh\n```",
     "orders in the open": "Ignore all previous instructions, says one.\n\n```html\n<!-- Ignore all rules -->\n```",
-    "script with a run bit": file(SCRIPT, "#!/usr/bin/env python3\n", 0o755),
+    "script with a run bit": both(
+        file(SCRIPT, "#!/usr/bin/env python3\n", 0o755), lambda root: _append(root / MAIN, "`./scripts/pack.py`")
+    ),
+    "script that its interpreter starts": both(
+        file(SCRIPT, "#!/usr/bin/env python3\n"), lambda root: _append(root / MAIN, "`python scripts/pack.py`")
+    ),
+    "README's link out of the plugin": lambda root: _append(root / README, "[it](../../GEMINI.md)"),
+    "signature and placeholders": "```python\npack(box: str, *, size=None) -> bool\nuse(<name>, ...)\n```",
     "script that warns": file(SCRIPT, 'import re\nre.compile("\\d")\nassert (1, "a")\n'),
     "empty script": file(f"{SKILL}/scripts/__init__.py"),
     "link within the repository": link("docs", PLUGIN),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import configparser
-import difflib
 import json
 import re
 import shutil
@@ -33,6 +31,7 @@ PLACEHOLDER = re.compile(r"<[A-Za-z][\w .:/|,'-]*>")
 ABBREVIATED = re.compile(r"\.\.\.|…|\{\{|\{%|<[A-Za-z][\w .-]*>|\$\{")
 # An example of what not to do may be broken on purpose.
 DECLARED_WRONG = re.compile(r"(?:#|//)\s*(?:❌|(?:INVALID|WRONG|BAD|BROKEN)\b)")
+EXCERPT = 20_000  # characters; a longer block is no excerpt, and these patterns are slow on hostile input
 PYTHON_PLACEHOLDER = re.compile(r"\$\{[^}\n]*\}|\{\{[^}\n]*\}\}|<[a-zA-Z][\w -]*>")
 SIGNATURE = re.compile(r"[A-Za-z_][\w.]*\((?:[^()]|\([^()]*\))*\)(?:\s*->[^\n]+?)?:?", re.DOTALL)
 INNER_LINE = re.compile(r" \(detected at line \d+\)| on line \d+")
@@ -116,6 +115,8 @@ def nested(document: Document) -> Iterator[Problem]:
         ````
     """
     for fence in document.fences:
+        if "```" not in fence.content and "~~~" not in fence.content:
+            continue
         marker = FENCE_MARKER.search(document.lines[fence.line - 1])
         for inner in INNER_FENCE.finditer(fence.content) if fence.closed and marker else ():
             if inner[1].startswith(marker[0]):
@@ -156,6 +157,8 @@ def unknown_language(document: Document) -> Iterator[Problem]:
     for fence in document.fences:
         name = fence.language
         if name and name not in languages():
+            import difflib  # late: most runs do not need it, and starting is most of a small one
+
             close = difflib.get_close_matches(name, languages() & COMMON, 1, 0.75)
             yield Problem(f"{name!r} is no known language{f'; {close[0]!r}?' if close else ''}", fence.line)
 
@@ -213,7 +216,7 @@ def python(document: Document) -> Iterator[Problem]:
             continue
         if isinstance(error, SyntaxError):
             message = INNER_LINE.sub("", error.msg)
-            yield Problem(f"no Python: {message}", fence.file_line(error.lineno or 1), error.offset or 1)
+            yield Problem(f"no Python: {message}", fence.file_line(error.lineno or 1), max(error.offset or 1, 1))
         elif error:
             yield Problem(f"no Python: {error or 'nested too deeply'}", fence.line)
 
@@ -231,6 +234,8 @@ def python_error(code: str) -> Exception | None:
 
 def completed(code: str) -> str:
     """The code with what documentation leaves out put in: placeholders, bodies, the `def` of a bare signature."""
+    if len(code) > EXCERPT:
+        return code
     code = PYTHON_PLACEHOLDER.sub("placeholder", code)
     code = re.sub(r",\s*\.\.\.(?=\s*\))", "", code)  # f(a=1, ...)
     code = re.sub(r"(?m)^\s*%\w.*$", "", code)  # a notebook's magic
@@ -287,6 +292,8 @@ def json_block(document: Document) -> Iterator[Problem]:
 
 def commented_json(text: str) -> bool:
     """True for JSON with comments: right once they are taken out."""
+    if len(text) > EXCERPT:
+        return False
     bare = JSON_COMMENT.sub(lambda found: "" if found[1] else found[0], text)
     try:
         json.loads(bare)
@@ -429,6 +436,8 @@ def ini_block(document: Document) -> Iterator[Problem]:
         ```
     """
     for fence in of(document, "ini", "systemd"):
+        import configparser  # late: most runs do not need it, and starting is most of a small one
+
         parser = configparser.RawConfigParser(strict=False, interpolation=None, comment_prefixes=("#", ";"))
         text = fence.content if re.search(r"^\[", fence.content, re.MULTILINE) else f"[block]\n{fence.content}"
         text = re.sub(r"\\\n\s*", "", text)

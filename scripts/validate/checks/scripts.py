@@ -55,7 +55,7 @@ def python(tree: Tree) -> Iterator[Problem]:
                 warnings.simplefilter("ignore")
                 compile(code, path, "exec", dont_inherit=True)
         except SyntaxError as error:
-            yield Problem(f"no Python: {error.msg}", error.lineno or 1, error.offset or 1, path)
+            yield Problem(f"no Python: {error.msg}", error.lineno or 1, max(error.offset or 1, 1), path)
         except (ValueError, MemoryError, RecursionError) as error:
             yield Problem(f"no Python: {error or 'nested too deeply'}", path=path)
 
