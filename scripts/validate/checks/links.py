@@ -95,7 +95,7 @@ def missing_file(document: Document, tree: Tree) -> Iterator[Problem]:
     """
     for link, target in followed(document):
         if target.path is None:
-            yield Problem(f"{link.target!r} leads out of the repository", link.line, link.column)
+            yield Problem(f"{link.target!r} leads out of the validated folder", link.line, link.column)
         elif not tree.exists(target.path) and not tree.spelling(target.path):
             yield Problem(f"{link.target!r} leads to nothing", link.line, link.column)
 
