@@ -12,8 +12,10 @@ from pathlib import Path
 
 from . import report
 from .findings import CannotRun, Finding
-from .registry import CHECKS
+from .registry import Check, known
 from .runner import Result, validate
+
+PURPOSE = ("check", "page", "name", "reason")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,6 +28,9 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--format", choices=("text", *report.FORMATS), default="text")
     arguments.add_argument("--select", action="append", default=[], metavar="ID", help="only checks that begin so")
     arguments.add_argument("--ignore", action="append", default=[], metavar="ID", help="no checks that begin so")
+    arguments.add_argument(
+        "--installed", action="store_true", help="also compare every name with the installed Celery, Django and so on"
+    )
     arguments.add_argument("--min-severity", choices=("warning", "error"), default="warning")
     arguments.add_argument("--statistics", action="store_true", help="count findings by check instead of listing them")
     arguments.add_argument("--list", action="store_true", help="name every check")
@@ -51,12 +56,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    _known(options.select + options.ignore)
+    if options.installed:
+        _load_installed()
+    checks = known(options.installed)
+    _known(options.select + options.ignore, checks)
     if options.list:
-        print("\n".join(f"{id:<32} {check.severity:<8} {check.what}" for id, check in sorted(CHECKS.items())))
+        print("\n".join(f"{id:<32} {check.severity:<8} {check.what}" for id, check in sorted(checks.items())))
         return 0
     if options.explain:
-        print(_explain(options.explain))
+        print(_explain(options.explain, checks))
         return 0
     config = _config(options.path)
     result = validate(
@@ -64,6 +72,7 @@ def _run(options: argparse.Namespace) -> int:
         select=options.select,
         ignore=options.ignore,
         exclude=tuple(config.get("exclude", ())),
+        installed=options.installed,
         progress=report.progress,
     )
     if not options.select:
@@ -80,16 +89,31 @@ def _run(options: argparse.Namespace) -> int:
     return 1 if result.findings else 0
 
 
-def _known(prefixes: list[str]) -> None:
+def _load_installed() -> None:
+    """Import, and so register, the checks that need the packages the skill writes about."""
+    try:
+        import django  # noqa: F401
+
+        from .checks import names  # noqa: F401
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("celery", "kombu", "django"):
+            raise
+        raise CannotRun(
+            f"--installed compares names with installed packages, and {error.name} is not: pip install celery[redis] "
+            "django, or start validate with an interpreter that has them"
+        ) from error
+
+
+def _known(prefixes: list[str], checks: dict[str, Check]) -> None:
     for prefix in prefixes:
-        if not any(id.startswith(prefix) for id in CHECKS):
+        if not any(id.startswith(prefix) for id in checks):
             raise CannotRun(f"no check begins with {prefix!r}; --list names them")
 
 
-def _explain(id: str) -> str:
-    if id not in CHECKS:
+def _explain(id: str, checks: dict[str, Check]) -> str:
+    if id not in checks:
         raise CannotRun(f"there is no check {id!r}; --list names them")
-    check = CHECKS[id]
+    check = checks[id]
     examples = [f"Bad:\n{bad}" for bad in check.bad] + [f"Good:\n{good}" for good in check.good]
     return "\n\n".join(
         [f"{check.id} ({check.severity})", check.what, f"Why: {check.why}", f"Mend: {check.mend}", *examples]
@@ -97,7 +121,7 @@ def _explain(id: str) -> str:
 
 
 def _config(root: Path) -> dict[str, object]:
-    """``[tool.validate]`` of the validated folder's pyproject.toml: ``exclude`` and ``at-least``."""
+    """``[tool.validate]`` of the validated folder's pyproject.toml: ``exclude``, ``at-least``, ``wrong-on-purpose``."""
     path = root / "pyproject.toml"
     if not os.path.isfile(path):
         return {}
@@ -106,14 +130,27 @@ def _config(root: Path) -> dict[str, object]:
     except (OSError, ValueError, RecursionError) as error:
         raise CannotRun(f"{path}: {error}; mend it, the settings of this run stand there") from error
     config = tool.get("validate", {}) if isinstance(tool, dict) else {}
-    if not isinstance(config, dict) or config.keys() - {"exclude", "at-least"}:
-        raise CannotRun(f"{path}: tool.validate must be a table with exclude and at-least and nothing else")
+    if not isinstance(config, dict) or config.keys() - {"exclude", "at-least", "wrong-on-purpose"}:
+        raise CannotRun(
+            f"{path}: tool.validate must be a table with exclude, at-least and wrong-on-purpose and nothing else"
+        )
     exclude, least = config.get("exclude", []), config.get("at-least", {})
     if not isinstance(exclude, list) or not all(isinstance(prefix, str) for prefix in exclude):
         raise CannotRun(f"{path}: tool.validate.exclude must be a list of paths")
     if not isinstance(least, dict) or not all(isinstance(number, int) for number in least.values()):
         raise CannotRun(f"{path}: tool.validate.at-least must be a table of numbers")
+    purposes = config.get("wrong-on-purpose", [])
+    if not isinstance(purposes, list) or not all(_is_purpose(entry) for entry in purposes):
+        raise CannotRun(f"{path}: tool.validate.wrong-on-purpose must be tables of the texts {', '.join(PURPOSE)}")
     return config
+
+
+def _is_purpose(entry: object) -> bool:
+    return (
+        isinstance(entry, dict)
+        and entry.keys() <= set(PURPOSE)
+        and all(isinstance(text, str) for text in entry.values())
+    )
 
 
 def _too_little(result: Result, least: dict[str, int]) -> list[Finding]:

@@ -2,7 +2,7 @@
 
 The first parameter names what a check looks at: ``document``, ``skill``, ``plugin``, ``manifest`` or ``tree``.
 A check of ``document`` alone runs where the file is parsed (in parallel on a large tree); one that also asks for
-``tree`` runs afterwards, when every document is known.
+``tree`` runs afterwards, when every document is known. One that asks for ``inspected`` counts there what it looked at.
 """
 
 from __future__ import annotations
@@ -79,26 +79,32 @@ class Check:
 
 
 CHECKS: dict[str, Check] = {}
+INSTALLED: dict[str, Check] = {}  # those that compare with installed packages: filled, and run, only on request
 
 
-def check(id: str, severity: str = "error") -> Callable[[Callable], Callable]:
+def check(id: str, severity: str = "error", among: dict[str, Check] = CHECKS) -> Callable[[Callable], Callable]:
     """Register a check under ``group/what-is-wrong``."""
 
     def register(function: Callable[..., Iterable[Problem]]) -> Callable[..., Iterable[Problem]]:
         entry = Check(id, severity, function)
-        if id in CHECKS or severity not in SEVERITIES or entry.asks[0] not in SUBJECTS:
+        if id in CHECKS | INSTALLED or severity not in SEVERITIES or entry.asks[0] not in SUBJECTS:
             raise ValueError(f"check {id!r}: the id is taken, or its severity or subject is unknown")
-        CHECKS[id] = entry
+        among[id] = entry
         return function
 
     return register
 
 
-def chosen(select: Iterable[str] = (), ignore: Iterable[str] = ()) -> list[Check]:
+def known(installed: bool = False) -> dict[str, Check]:
+    """The checks that a run may choose from."""
+    return CHECKS | INSTALLED if installed else CHECKS
+
+
+def chosen(select: Iterable[str] = (), ignore: Iterable[str] = (), installed: bool = False) -> list[Check]:
     """The checks whose id starts with one of ``select`` (all, if empty) and with none of ``ignore``."""
     select, ignore = tuple(select), tuple(ignore)
     return [
         entry
-        for id, entry in sorted(CHECKS.items())
+        for id, entry in sorted(known(installed).items())
         if (not select or id.startswith(select)) and not (ignore and id.startswith(ignore))
     ]

@@ -51,7 +51,9 @@ def inspected(count: Counter[str]) -> str:
     by_language = Counter({key.removesuffix(" fences"): n for key, n in count.items() if key.endswith(" fences")})
     detail = ", ".join(f"{language} {n:,}" for language, n in by_language.most_common(6))
     fences = f"{by_language.total():,} fences{f' ({detail})' if detail else ''}"
-    return ", ".join([*parts, fences])
+    names = Counter({key.removeprefix("names/"): n for key, n in count.items() if key.startswith("names/")})
+    by_kind = ", ".join(f"{kind} {n:,}" for kind, n in names.most_common())
+    return ", ".join([*parts, fences, *([f"{plural(names.total(), 'name')} ({by_kind})"] if names else [])])
 
 
 def plural(number: int, word: str) -> str:

@@ -41,28 +41,33 @@ def validate(
     select: Iterable[str] = (),
     ignore: Iterable[str] = (),
     exclude: tuple[str, ...] = (),
+    installed: bool = False,
     progress: Progress = lambda *_: None,
 ) -> Result:
-    """Validate everything below ``root``. :raises CannotRun: where there is nothing to validate."""
+    """Validate everything below ``root``; ``installed`` adds the checks of ``checks.names``, which must be imported.
+
+    :raises CannotRun: where there is nothing to validate.
+    """
     tree = discover(root, exclude)
-    result = Result(checks=chosen(select, ignore))
+    result = Result(checks=chosen(select, ignore, installed))
     local = [check for check in result.checks if check.asks == ("document",)]
-    result.findings += _parse_all(tree, local, progress)
+    counting = any("inspected" in check.asks for check in result.checks)  # those read the text once more
+    result.findings += _parse_all(tree, local, progress, keep_text=counting)
     for skill in tree.skills.values():
         skill.document = tree.documents.get(skill.path)
     # What the other checks find unreadable is reported too, so that check runs last.
     for check in sorted(result.checks, key=lambda check: check.id == "files/unreadable"):
         if check not in local:
-            result.findings += _run(check, tree)
+            result.findings += _run(check, tree, result.inspected)
     result.findings = sorted(set(result.findings))
-    result.inspected = _count(tree)
+    result.inspected += _count(tree)
     return result
 
 
-def _run(check: Check, tree: Tree) -> list[Finding]:
+def _run(check: Check, tree: Tree, inspected: Counter[str]) -> list[Finding]:
     subject = check.asks[0]
     if subject == "tree":
-        return list(check.run(".", tree=tree))
+        return list(check.run(".", tree=tree, inspected=inspected))
     things = {
         "document": tree.documents.values(),
         "skill": tree.skills.values(),
@@ -72,16 +77,17 @@ def _run(check: Check, tree: Tree) -> list[Finding]:
     findings: list[Finding] = []
     for thing in things:
         path = thing.manifests[0].path if subject == "plugin" else thing.path
-        findings += check.run(path, **{subject: thing}, tree=tree)
+        findings += check.run(path, **{subject: thing}, tree=tree, inspected=inspected)
     return findings
 
 
-def _parse_all(tree: Tree, local: list[Check], progress: Progress) -> list[Finding]:
+def _parse_all(tree: Tree, local: list[Check], progress: Progress, keep_text: bool) -> list[Finding]:
     """Parse the documents, in parallel where there are many, and run the checks that need nothing else."""
     paths = list(markdown_files(tree))
     parallel = len(paths) >= PARALLEL_FROM
     ids = frozenset(check.id for check in local)
-    batches = [(tree.root, paths[at : at + BATCH], ids, not parallel) for at in range(0, len(paths), BATCH)]
+    keep_text |= not parallel
+    batches = [(tree.root, paths[at : at + BATCH], ids, keep_text) for at in range(0, len(paths), BATCH)]
     findings: list[Finding] = []
     with _pool() if parallel else nullcontext() as pool:
         results = pool.map(_inspect, batches) if pool else map(_inspect, batches)
