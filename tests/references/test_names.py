@@ -148,7 +148,7 @@ PASSED = {
 
 def seeded(folder: Path, text: str) -> tuple[list[Finding], int | None]:
     """The findings in a page with this text, and the line that is marked."""
-    root = write(folder, f"=== references/page.md\n# A\n\n{text.replace('¶', '')}\n")
+    root = write(folder, f"=== references/page.md\n# Celery\n\n{text.replace('¶', '')}\n")
     line = next((number for number, line in enumerate(text.split("\n"), 3) if "¶" in line), None)
     findings = validate(root, select=["names/"], installed=True).findings
     return [finding for finding in findings if finding.path == "references/page.md"], line
@@ -164,6 +164,12 @@ def test_a_defect_is_found_where_it_is(check: str, text: str, tmp_path: Path) ->
 @pytest.mark.parametrize("text", PASSED.values(), ids=PASSED)
 def test_passed(text: str, tmp_path: Path) -> None:
     assert seeded(tmp_path, text)[0] == []
+
+
+def test_pages_about_something_else_are_passed(tmp_path: Path) -> None:
+    text = "Set `spark.conf.event_type` and `task_instance`.\n\n" + python("import pyspark")
+    root = write(tmp_path, f"=== references/spark.md\n# Spark\n\n{text}\n")
+    assert validate(root, select=["names/"], installed=True).findings == []
 
 
 def test_every_check_has_a_defect() -> None:

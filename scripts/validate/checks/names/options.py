@@ -56,9 +56,11 @@ def task_option(page: Page) -> Iterator[Verdict]:
         ```
     Bad:
         === SKILL.md +
+        # Celery
         Give it `max_retry=3`.
     Bad:
         === SKILL.md +
+        # Celery
         ```python
         f.apply_async((1,), count_down=10)
         f.si(1).set(queues="mail")
@@ -66,9 +68,11 @@ def task_option(page: Page) -> Iterator[Verdict]:
         ```
     Bad:
         === SKILL.md +
+        # Celery
         Call `apply_async_on_commit((pk,), delay=…)`, or write `crontab(day_of_weeks=1)`.
     Bad:
         === SKILL.md +
+        # Celery
         ```python
         from kombu import Exchange, Queue
 
@@ -76,6 +80,7 @@ def task_option(page: Page) -> Iterator[Verdict]:
         ```
     Bad:
         === SKILL.md +
+        # Celery
         | option | use |
         |---|---|
         | `acks_lates` | idempotent tasks |
@@ -194,6 +199,7 @@ def transport_option(page: Page) -> Iterator[Verdict]:
         ```
     Bad:
         === SKILL.md +
+        # Celery
         Keep delays below the `visiblity_timeout`.
     Good:
         === SKILL.md +

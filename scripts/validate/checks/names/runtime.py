@@ -125,6 +125,7 @@ def request_attribute(page: Page) -> Iterator[Verdict]:
 
     Bad:
         === SKILL.md +
+        # Celery
         ```python
         @app.task(bind=True)
         def f(self):
@@ -132,6 +133,7 @@ def request_attribute(page: Page) -> Iterator[Verdict]:
         ```
     Bad:
         === SKILL.md +
+        # Celery
         Read `self.request.delivery_infos`.
     Bad:
         === SKILL.md +
@@ -144,6 +146,7 @@ def request_attribute(page: Page) -> Iterator[Verdict]:
         ```
     Good:
         === SKILL.md +
+        # Celery
         Read `self.request.retries` and `self.request.stamps`.
         ```python
         @app.task(bind=True)

@@ -63,14 +63,17 @@ def setting(page: Page) -> Iterator[Verdict]:
         ```
     Bad:
         === SKILL.md +
+        # Celery
         Set `worker_prefetch_multiplyer` to 1.
     Bad:
         === SKILL.md +
+        # Celery
         | Setting | Value |
         |---|---|
         | `app.conf.task_timelimit` | 300 |
     Bad:
         === SKILL.md +
+        # Celery
         ```python
         app.conf.update(worker_concurency=2)
         app.conf["result_expire"] = 60
@@ -205,6 +208,7 @@ def setting_type(page: Page) -> Iterator[Verdict]:
         Set `CELERY_TASK_ACKS_LATE = "False"`.
     Bad:
         === SKILL.md +
+        # Celery
         ```python
         app.conf.update(broker_transport_options=["visibility_timeout"])
         app.conf.worker_max_tasks_per_child = 10.5
@@ -274,9 +278,11 @@ def environment(page: Page) -> Iterator[Verdict]:
 
     Bad:
         === SKILL.md +
+        # Celery
         Start the worker with `REMAP_SIGTERMS=SIGQUIT`.
     Bad:
         === SKILL.md +
+        # Celery
         ```bash
         export PROMETHEUS_MULTIPROCESS_DIR=/run/metrics
         ```
