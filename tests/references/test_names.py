@@ -22,7 +22,6 @@ from validate.findings import Finding
 from validate.registry import INSTALLED
 from validate.runner import Result, validate
 
-OPTIONAL = {"flower", "redbeat"}  # what a page may write about without its being installed where this runs
 # Fewer names than these were found when the checks were written, in skills/ and its copy together.
 AT_LEAST = {
     "names/setting": 200,
@@ -238,9 +237,7 @@ def real() -> Result:
 
 @pytest.mark.parametrize("check", INSTALLED)
 def test_the_pages_are_clean(check: str, real: Result) -> None:
-    absent = {package for package in OPTIONAL if find_spec(package) is None}
-    findings = [finding for finding in real.findings if finding.check == check]
-    assert [f for f in findings if check != "names/not-installed" or f.message.split()[0] not in absent] == []
+    assert [finding for finding in real.findings if finding.check == check] == []
 
 
 @pytest.mark.parametrize("check", INSTALLED)

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 import warnings
 from collections.abc import Iterator
@@ -30,11 +31,13 @@ PLACEHOLDER = re.compile(r"<[A-Za-z][\w .:/|,'-]*>")
 # A block that leaves something out, or is filled in by a template engine, is not meant to parse.
 ABBREVIATED = re.compile(r"\.\.\.|…|\{\{|\{%|<[A-Za-z][\w .-]*>|\$\{")
 # An example of what not to do may be broken on purpose.
-DECLARED_WRONG = re.compile(r"(?:#|//)\s*(?:❌|(?:INVALID|WRONG|BAD|BROKEN)\b)")
+DECLARED_WRONG = re.compile(r"❌|(?:#|//)\s*(?:INVALID|WRONG|BAD|BROKEN)\b")
+SYNTAX_3_12 = re.compile(r"^[ \t]*(?:type \w+(?:\[.*\])? =|(?:async )?(?:def|class) \w+\[)", re.MULTILINE)
 EXCERPT = 20_000  # characters; a longer block is no excerpt, and these patterns are slow on hostile input
 PYTHON_PLACEHOLDER = re.compile(r"\$\{[^}\n]*\}|\{\{[^}\n]*\}\}|<[a-zA-Z][\w -]*>")
 SIGNATURE = re.compile(r"[A-Za-z_][\w.]*\((?:[^()]|\([^()]*\))*\)(?:\s*->[^\n]+?)?:?", re.DOTALL)
 INNER_LINE = re.compile(r" \(detected at line \d+\)| on line \d+")
+JSON_BLANK = re.compile(r"\{[A-Z][A-Z_]+\}|:\s*[A-Z][A-Z_]*\s*[,}\n]")  # {NAME}, or `"total": N`, to be filled in
 JSON_COMMENT = re.compile(r'"(?:[^"\\\n]|\\.)*"|(//[^\n]*|/\*.*?\*/)', re.DOTALL)
 PLAIN_SHELL = re.compile(r"[\w ./:=@%+,~^-]*(?:[ \t]#.*)?")
 SHELL_WORDS = re.compile(
@@ -198,6 +201,10 @@ def python(document: Document) -> Iterator[Problem]:
         ```python
         async with lock:
             await f(...)
+        type Name = str
+        ```
+        ```python
+        def pack(box: Box, *, fast: bool = False) -> bool
         ```
         <!--
         ```python
@@ -212,13 +219,18 @@ def python(document: Document) -> Iterator[Problem]:
     """
     for fence in of(document, "python", "py", "python3"):
         error = python_error(dedent(fence.content))
-        if error and (DECLARED_WRONG.search(fence.content) or not python_error(completed(dedent(fence.content)))):
+        if error and (on_purpose(fence.content) or not python_error(completed(dedent(fence.content)))):
             continue
         if isinstance(error, SyntaxError):
             message = INNER_LINE.sub("", error.msg)
             yield Problem(f"no Python: {message}", fence.file_line(error.lineno or 1), max(error.offset or 1, 1))
         elif error:
             yield Problem(f"no Python: {error or 'nested too deeply'}", fence.line)
+
+
+def on_purpose(code: str) -> bool:
+    """True for code that says it is wrong, and for syntax newer than the Python that runs this."""
+    return bool(DECLARED_WRONG.search(code) or (sys.version_info < (3, 12) and SYNTAX_3_12.search(code)))
 
 
 def python_error(code: str) -> Exception | None:
@@ -238,7 +250,8 @@ def completed(code: str) -> str:
         return code
     code = PYTHON_PLACEHOLDER.sub("placeholder", code)
     code = re.sub(r",\s*\.\.\.(?=\s*\))", "", code)  # f(a=1, ...)
-    code = re.sub(r"(?m)^\s*%\w.*$", "", code)  # a notebook's magic
+    code = re.sub(r"(?m)^[ \t]*(?:%{1,2}\w|!).*$", "", code)  # a notebook's magic
+    code = re.sub(r"(?m)^([ \t]*(?:async )?def \w+\([^()]*\)(?:[ \t]*->[^:\n]+)?)[ \t]*$", r"\1: ...", code)
     code = re.sub(
         r"(?m)^([ \t]*)(\S.*:)[ \t]*(#.*)?\n(?=(?:[ \t]*(?:#.*)?\n)*(?:\1\S|(?!\1)|\Z))", r"\1\2 pass\n", code
     )
@@ -277,6 +290,10 @@ def json_block(document: Document) -> Iterator[Problem]:
         ```json
         {"a": ...}
         ```
+        ```json
+        "a": 1,
+        "b": {"c": 2}
+        ```
     """
     for fence in of(document, "json"):
         if not fence.content.strip():
@@ -284,10 +301,21 @@ def json_block(document: Document) -> Iterator[Problem]:
         try:
             strict_json(fence.content)
         except json.JSONDecodeError as error:
-            if not ABBREVIATED.search(fence.content) and not commented_json(fence.content):
+            if not (ABBREVIATED.search(fence.content) or JSON_BLANK.search(fence.content)) and not (
+                DECLARED_WRONG.search(fence.content) or commented_json(fence.content) or json_members(fence.content)
+            ):
                 yield Problem(f"no JSON: {error.msg}", fence.file_line(error.lineno), error.colno)
         except (ValueError, RecursionError) as error:
             yield Problem(f"no JSON: {str(error) or 'nested too deeply'}", fence.line)
+
+
+def json_members(text: str) -> bool:
+    """True for the members of an object without its braces, which is how a part of a file is often shown."""
+    try:
+        json.loads(f"{{{text.strip().rstrip(',')}}}")
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def commented_json(text: str) -> bool:
