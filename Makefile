@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
-.PHONY: help setup validate test sync lint bench lock clean
+.PHONY: help setup validate test matrix sync lint bench lock clean
 
 help: ## Name the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ validate: $(BIN)/.ready ## Validate the plugin; print what was inspected and how
 test: $(BIN)/.ready lint ## Run every test that needs no server
 	@$(BIN)/python -m pytest -n auto
 
+matrix: $(BIN)/.ready ## Run the references on every pair of Celery and Django, with every Python of the machine
+	@$(BIN)/python scripts/matrix.py
+
 lint: $(BIN)/.ready ## Check style: ruff for Python, rumdl for Markdown
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet
@@ -44,9 +47,10 @@ sync: $(BIN)/.ready ## Write the manifests, the plugin's copy of the skill and t
 bench: $(BIN)/.ready ## Time the validators on this repository and on a large tree (TREE=path)
 	@$(BIN)/python scripts/benchmark.py $(TREE)
 
-lock: ## Resolve the development dependencies anew (needs uv)
-	@uv pip compile --quiet --universal --upgrade --generate-hashes --no-annotate --custom-compile-command "make lock" \
-		--group dev --python-version 3.11 --output-file requirements-dev.lock
+LOCK := $(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --no-annotate --custom-compile-command "make lock"
+lock: $(BIN)/.ready ## Resolve the locked dependencies anew
+	@$(LOCK) --group dev --python-version 3.11 --output-file requirements-dev.lock
+	@$(LOCK) --group oldest --python-version 3.11 --output-file requirements-oldest.lock
 
 clean: ## Remove everything that can be made again
 	@rm -rf $(VENV) .tools .pytest_cache .ruff_cache .rumdl_cache .hypothesis site

@@ -1,30 +1,197 @@
-"""Every Python block of SKILL.md and the references compiles, and each page makes a project that Django accepts."""
+"""The harness reports what is wrong with a page, at the page's line; its exceptions are needed."""
 
 from __future__ import annotations
 
-import warnings
+import sys
 from pathlib import Path
 
 import pytest
-from pages import PAGES, PROBE, Block, blocks, build, run
+from matrix import oldest
+from pages import EXCEPTIONS, PAGES, Block, Environment, Note, Outcome, Step, blocks, names_in, notes, prove
 
-BLOCKS = [pytest.param(block, id=block.place) for page in PAGES for block in blocks(page)]
+BROKEN = """# Broken
 
-
-@pytest.mark.parametrize("block", BLOCKS)
-def test_block_compiles_and_names_its_file(block: Block) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        compile(block.fence.content, block.place, "exec")
-    assert block.fence.title, f'{block.place}: a Python block names its file: ```python title="app/file.py"'
-    assert block.fence.title.endswith(".py")
+```python title="orders/tasks.py"
+from celery import shared_task
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_page_makes_a_project(page: Path, tmp_path: Path) -> None:
-    names = build(page, tmp_path / "project")
-    variants = [name for name in names if name.startswith("shop.settings_")]
-    modules = [name for name in names if ".settings" not in name]
-    for settings in ("shop.settings", *variants):
-        done = run(tmp_path / "project", "-W", "error::SyntaxWarning", "-c", PROBE, *modules, settings=settings)
-        assert done.returncode == 0, f"{page.name} with {settings}:\n{done.stdout}{done.stderr}"
+@shared_task(name="orders.fine", retry_on_worker_lost=True)  # 5.7+
+def fine() -> None: ...
+```
+
+```python title="orders/late.py"
+from orders.tasks import fine
+from orders.models import Invoice
+```
+
+```python title="orders/late.py"
+LATE = fine
+```
+
+```python title="shop/settings_wrong.py"
+# Wrong: shows what not to do
+raise RuntimeError
+```
+
+```python
+import this_block_names_no_file
+```
+
+```python title="orders/words.py"
+this is no Python
+```
+"""
+
+FAILING = """# Failing
+
+```python title="shop/celery.py"
+from django.core import checks
+
+
+@checks.register
+def never(app_configs, **kwargs):
+    return [checks.Error("never", id="shop.E999")]
+```
+"""
+
+UNTRUE = """# Untrue
+
+```python title="orders/tests.py"
+from django.test import SimpleTestCase
+
+
+class Tests(SimpleTestCase):
+    def test_sum(self):
+        self.assertEqual(1 + 1, 3)
+```
+"""
+
+SAYS = """# Says
+
+`worker_eta_task_limit` (5.6+), `--old` and `--new` (5.7+), `old_setting = "auto"` (5.7+), `email` (Django 6.0+).
+
+| feature | since |
+|---|---|
+| `new_option=True`, that `works` | 5.7 |
+"""
+
+
+def pretend(celery: str, *names: str) -> Environment:
+    """An environment that has no more than the names."""
+    environment = Environment("pretended", Path(sys.executable))
+    environment.__dict__["facts"] = {
+        "distributions": {"celery": celery, "django": "5.2"},
+        "settings": names,
+        "task options": names,
+        "command-line options": {"celery": names},
+        "Redis transport options": (),
+    }
+    return environment
+
+
+@pytest.fixture(scope="module")
+def proved(tmp_path_factory) -> dict:
+    folder = tmp_path_factory.mktemp("made-up")
+    written = [folder / "broken.md", folder / "failing.md", folder / "untrue.md"]
+    for page, text in zip(written, (BROKEN, FAILING, UNTRUE), strict=True):
+        page.write_text(text)
+    environment = Environment("newest", Path(sys.executable))
+    outcomes = prove(written, folder / "projects", environment)
+    return {claim: outcome for page in outcomes.values() for claim, outcome in page.items()}
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "message"),
+    [
+        (3, "executed", ""),
+        (11, "failed", "broken.md:13: ImportError: cannot import name 'Invoice'"),
+        (16, "failed", "broken.md:16: not reached, as "),
+        (20, "wrong", ""),
+        (25, "failed", "broken.md:25: a Python block names its file"),
+        (29, "failed", "broken.md:30: invalid syntax"),
+    ],
+)
+def test_every_block_is_accounted_for_at_its_line(proved, line, kind, message):
+    found = [outcome for claim, outcome in proved.items() if isinstance(claim, Block) and claim.line == line]
+    outcome = next(outcome for outcome in found if outcome.kind == kind)
+    assert message in outcome.message.splitlines()[0] if message else not outcome.message
+
+
+def test_a_failed_step_says_which_and_where(proved):
+    outcomes = {(step.page.stem, step.name): outcome for step, outcome in proved.items() if isinstance(step, Step)}
+    assert "shop.E999" in outcomes["failing", "check"].message
+    assert 'untrue.md", line 9, in test_sum' in outcomes["untrue", "tests"].message
+    assert outcomes["failing", "migrate"] == outcomes["untrue", "check"] == Outcome("passed")
+
+
+def test_steps_after_a_failed_import_are_not_reached(proved):
+    broken = [out for step, out in proved.items() if isinstance(step, Step) and step.page.stem == "broken"]
+    assert broken
+    assert all("was not reached" in outcome.message for outcome in broken)
+
+
+def test_marked_lines_stay_out_below_their_version(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text('```python title="shop/settings.py"\nOLD = 1\nNEW = 2  # 5.7+\n```\n')
+    (block,) = blocks(page)
+    assert list(block.lines(pretend("5.6.3"))) == ["OLD = 1", ""]
+    assert list(block.lines(pretend("5.7.0"))) == ["OLD = 1", "NEW = 2  # 5.7+"]
+
+
+@pytest.mark.parametrize(
+    ("celery", "names", "kind"),
+    [
+        ("5.6.3", (), "below"),
+        ("5.6.3", ("celery_result_chord_expires", "result_chord_expires"), "failed"),
+        ("5.7.0", (), None),
+    ],
+)
+def test_a_block_with_a_floor_needs_it(tmp_path, celery, names, kind):
+    page = tmp_path / "page.md"
+    page.write_text('```python title="shop/settings.py"\n# Celery 5.7+\nCELERY_RESULT_CHORD_EXPIRES = 1\n```\n')
+    (block,) = blocks(page)
+    environment = pretend(celery, *names)
+    environment.__dict__["missing"] = frozenset()
+    outcome = block.outside(environment)
+    assert (outcome and outcome.kind) == kind
+
+
+def test_notes_are_read_from_prose_tables_and_code(tmp_path):
+    page = tmp_path / "says.md"
+    page.write_text(SAYS)
+    assert [(note.line, note.name, note.package, note.floor, note.value) for note in notes(page)] == [
+        (3, "worker_eta_task_limit", "Celery", "5.6", False),
+        (3, "--old", "Celery", "5.7", False),
+        (3, "--new", "Celery", "5.7", False),
+        (3, "old_setting", "Celery", "5.7", True),
+        (3, "email", "Django", "6.0", False),
+        (7, "new_option", "Celery", "5.7", True),
+        (7, "works", "Celery", "5.7", False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("celery", "names", "value", "kind"),
+    [
+        ("5.6.3", (), False, "checked"),
+        ("5.6.3", ("name",), False, "failed"),
+        ("5.6.3", ("name",), True, "value"),
+        ("5.7.0", ("name",), False, "checked"),
+        ("5.7.0", (), True, "failed"),
+    ],
+)
+def test_a_name_exists_from_its_version_on_and_not_before(celery, names, value, kind):
+    note = Note(Path("page.md"), 1, "name", "Celery", "5.7", value)
+    assert note.verdict(pretend(celery, *names)).kind == kind
+
+
+def test_what_a_version_can_lack():
+    code = "from django.tasks import task\nCELERY_X = 1\n@task(priority=1)\ndef f(): return other(deep=2)\n"
+    assert names_in(code) == {"django.tasks", "CELERY_X", "priority", "deep"}
+
+
+@pytest.mark.parametrize(("name", "feature"), EXCEPTIONS)
+def test_every_exception_is_needed(name, feature):
+    environment = Environment("oldest", oldest())
+    excepted = [note for page in PAGES if page.name == name for note in notes(page) if note.name == feature]
+    assert [note.verdict(environment).kind for note in excepted] == ["excepted"]
