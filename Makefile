@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
-.PHONY: help setup validate test matrix sync lint bench lock clean
+.PHONY: help setup validate test matrix freshness sync lint bench lock clean
 
 help: ## Name the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ test: $(BIN)/.ready lint ## Run every test that needs no server
 
 matrix: $(BIN)/.ready ## Run the references on every pair of Celery and Django, with every Python of the machine
 	@$(BIN)/python scripts/matrix.py
+
+freshness: $(BIN)/.ready ## Tell what newer releases change in what the references were verified on
+	@$(BIN)/python scripts/freshness.py
 
 lint: $(BIN)/.ready ## Check style: ruff for Python, rumdl for Markdown
 	@$(BIN)/ruff check --quiet
