@@ -265,6 +265,19 @@ class Source:
     folder: Path
     starts: dict[str, list[tuple[int, Block]]]  # of each file, by line
 
+    @property
+    def modules(self) -> list[str]:
+        """The modules that the page wrote, its settings left out."""
+        return [name for name in self._names() if not name.startswith("shop.settings")]
+
+    @property
+    def settings(self) -> list[str]:
+        """The shop's own settings and the page's variants of them."""
+        return ["shop.settings", *(name for name in self._names() if name.startswith("shop.settings_"))]
+
+    def _names(self) -> list[str]:
+        return [path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in self.starts]
+
     def block(self, path: str, line: int) -> tuple[Block, int] | None:
         """The block that a line of a file came from, and its line on the page."""
         for start, block in reversed(self.starts.get(path, [])):
@@ -335,11 +348,10 @@ def prove(pages: Iterable[Path], folder: Path, environment: Environment) -> dict
 
 
 def _job(page: Path, source: Source) -> dict:
-    modules = [path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in source.starts]
     return {
         "folder": str(source.folder),
-        "modules": [name for name in modules if not name.startswith("shop.settings")],
-        "settings": ["shop.settings", *(name for name in modules if name.startswith("shop.settings_"))],
+        "modules": source.modules,
+        "settings": source.settings,
         "deploy": page.name in ABOUT_SETTINGS,
         "tests": any(step.name == "tests" for step in steps(page)),
     }

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -24,7 +25,7 @@ from command_parsers import (
     make_problem,
     pip_problem,
 )
-from pages import PAGES, ROOT, build, run
+from pages import PAGES, ROOT, SKELETON, Environment, build
 
 COMMANDS = [command for path in FILES for command in commands(path)]
 PARSERS = {"pip": pip_problem, "kubectl": kubectl_problem, "make": make_problem}
@@ -242,11 +243,16 @@ def test_wrong_manage_commands_are_refused(tmp_path: Path) -> None:
 
 
 def _manage(page: Path, tmp_path: Path, argvs: list[list[str]]) -> list[str | None]:
-    names = build(page, tmp_path / "project") if page in PAGES else []
-    modules = [name for name in names if ".settings" not in name]
-    if page not in PAGES:
-        build(PAGES[0], tmp_path / "project")
-    done = run(tmp_path / "project", "-c", MANAGE, json.dumps([argvs, modules]))
+    """Ask Django in the page's project; a text that is no page (the README) is asked about in the bare shop."""
+    source = build(page if page in PAGES else SKELETON, tmp_path, Environment("newest", Path(sys.executable)))
+    done = subprocess.run(
+        [sys.executable, "-c", MANAGE, json.dumps([argvs, source.modules])],
+        cwd=tmp_path,
+        env={"DJANGO_SETTINGS_MODULE": "shop.settings", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
