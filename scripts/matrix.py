@@ -91,7 +91,7 @@ def install(folder: Path, python: Path | str, pins: str, *options: str) -> Path:
     """A virtual environment with the pins and nothing else, made once; its interpreter."""
     interpreter, stamp = folder / "bin" / "python", folder / "pins.txt"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as lock:  # several test processes may want it at once
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:  # several test processes may want it at once
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (stamp.exists() and stamp.read_text() == pins):
             with tempfile.NamedTemporaryFile("w", suffix=".txt") as listed:

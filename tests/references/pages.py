@@ -41,6 +41,9 @@ SPAN = re.compile(r"`([^`]+)`")
 NAMED = re.compile(r"(?:(--[a-z-]+)(?:[ =](.+))?|(?:task\.)?([a-zA-Z_][\w.]*)(?: ?= ?(.+)|\(.*\))?)")
 FRAME = re.compile(r'File "([^"]+)", line (\d+)(?:, in (\S+))?')
 
+FLOORED = {"celery", "kombu", "django"}
+TASK_CALLS = {"shared_task", "task", "apply_async", "apply_async_on_commit", "retry"}
+
 # Notes that the installed packages cannot bear out, each with what does. One that is no longer needed is a failure.
 EXCEPTIONS = {
     ("SKILL.md", "result_compression"): "the name is older and did nothing before 5.7; the floor is that of the effect",
@@ -83,9 +86,24 @@ class Environment:
         if name.startswith("-"):
             return any(name in options for options in facts["command-line options"].values())
         if "." in name:
-            return _imports(self.python, name)
+            return _imports(self.python, f"import {name}")
         setting = name.lower().removeprefix("celery_")
         return setting in facts["settings"] or name in facts["task options"] or name in facts["Redis transport options"]
+
+    def allows(self, code: str) -> bool:
+        """Whether the environment has every setting, task option and import of the code."""
+        nodes = list(ast.walk(ast.parse(code)))
+        names = {node.id for node in nodes if isinstance(node, ast.Name) and node.id.startswith("CELERY_")}
+        for node in nodes:
+            if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in TASK_CALLS:
+                names |= {keyword.arg for keyword in node.keywords if keyword.arg}
+        imports = {
+            ast.unparse(node)
+            for node in nodes
+            if (isinstance(node, ast.ImportFrom) and not node.level and node.module.split(".")[0] in FLOORED)
+            or (isinstance(node, ast.Import) and node.names[0].name.split(".")[0] in FLOORED)
+        }
+        return all(map(self.knows, names)) and all(_imports(self.python, statement) for statement in imports)
 
     def __str__(self) -> str:
         versions = self.facts["distributions"]
@@ -93,8 +111,10 @@ class Environment:
 
 
 @cache
-def _imports(python: Path, name: str) -> bool:
-    return subprocess.run([python, "-c", f"import {name}"], capture_output=True, check=False).returncode == 0
+def _imports(python: Path, statement: str) -> bool:
+    """Whether nothing that the statement names is missing; that Django wants settings is no such thing."""
+    code = f"import contextlib\nwith contextlib.suppress(Exception):\n  try: {statement}\n  except ImportError: exit(1)"
+    return subprocess.run([python, "-c", code], capture_output=True, check=False).returncode == 0
 
 
 @dataclass(frozen=True)
@@ -188,23 +208,10 @@ class Block(Claim):
         if lacking:
             return Outcome("lacking", ", ".join(lacking))
         if self.floor and not environment.has(*self.floor):
-            if all(environment.knows(name) for name in names_in(self.fence.content)):
+            if environment.allows(self.fence.content):
                 return Outcome("failed", f"{self.place}: nothing in it needs {self.floor[0]} {self.floor[1]}")
             return Outcome("below", " ".join(self.floor))
         return None
-
-
-def names_in(code: str) -> set[str]:
-    """Settings, keyword arguments and imported modules of a block: what a version can lack."""
-    names = set()
-    for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.keyword) and node.arg:
-            names.add(node.arg)
-        elif isinstance(node, ast.Name) and node.id.startswith("CELERY_"):
-            names.add(node.id)
-        elif isinstance(node, ast.ImportFrom) and node.module and "." in node.module:
-            names.add(node.module)
-    return names
 
 
 def read(page: Path) -> str:
@@ -276,7 +283,7 @@ class Source:
         return ["shop.settings", *(name for name in self._names() if name.startswith("shop.settings_"))]
 
     def _names(self) -> list[str]:
-        return [path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in self.starts]
+        return [module(path) for path in self.starts]
 
     def block(self, path: str, line: int) -> tuple[Block, int] | None:
         """The block that a line of a file came from, and its line on the page."""
@@ -324,7 +331,8 @@ def build(page: Path, folder: Path, environment: Environment) -> Source:
 
 def prove(pages: Iterable[Path], folder: Path, environment: Environment) -> dict[Path, dict[Claim, Outcome]]:
     """Run the projects of the pages, and that of the bare skeleton, and say of each claim how it ended."""
-    sources = {page: build(page, folder / page.stem, environment) for page in (SKELETON, *pages)}
+    longest_first = sorted(pages, key=lambda page: len(steps(page)), reverse=True)
+    sources = {page: build(page, folder / page.stem, environment) for page in (SKELETON, *longest_first)}
     done = subprocess.run(
         [environment.python, "-W", "error::SyntaxWarning", PROBE, folder / "skeleton.sqlite3"],
         input=json.dumps([_job(page, source) for page, source in sources.items()]),
@@ -342,9 +350,13 @@ def prove(pages: Iterable[Path], folder: Path, environment: Environment) -> dict
         outcomes[page] = {
             **{note: note.verdict(environment) for note in notes(page)},
             **_steps(page, source, result),
-            **_blocks(page, source, environment, result["failures"]),
+            **_blocks(page, source, environment, result),
         }
     return outcomes
+
+
+def module(path: str) -> str:
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
 def _job(page: Path, source: Source) -> dict:
@@ -371,11 +383,11 @@ def _steps(page: Path, source: Source, result: dict) -> dict[Claim, Outcome]:
     return outcomes
 
 
-def _blocks(page: Path, source: Source, environment: Environment, failures: list) -> dict[Claim, Outcome]:
-    """A block was executed if its module's import came past it; a failure belongs to the innermost block."""
+def _blocks(page: Path, source: Source, environment: Environment, result: dict) -> dict[Claim, Outcome]:
+    """A block was executed if its module was loaded, or came past it; a failure belongs to the innermost block."""
     blamed: dict[Block, Outcome] = {}
     stopped: dict[str, int] = {}
-    for settings, step, traceback in failures:
+    for settings, step, traceback in result["failures"]:
         if step != "import":
             continue
         frames = source.frames(traceback)
@@ -385,21 +397,21 @@ def _blocks(page: Path, source: Source, environment: Environment, failures: list
             return {block: Outcome("failed", f"{block.place}: not executed\n{text}") for block in blocks(page)}
         block, line = culprit
         reason = traceback.strip().splitlines()[-1]
-        message = f"{shown(block.page)}:{line}: {reason}\n{text}"
-        blamed.setdefault(block, Outcome("failed", message))
+        blamed.setdefault(block, Outcome("failed", f"{shown(page)}:{line}: {reason}\n{text}"))
         for path, at, function in frames:
             if function in ("<module>", ""):
                 stopped[path] = min(at, stopped.get(path, at))
+    where = ", ".join(block.place for block in blamed)
     outcomes: dict[Claim, Outcome] = {}
     for block in blocks(page):
         start = next((start for start, other in source.starts.get(block.name, []) if other is block), 0)
+        loaded = module(block.name) in result["loaded"] and block.name not in stopped
         if outside := block.outside(environment):
             outcomes[block] = outside
         elif block in blamed:
             outcomes[block] = blamed[block]
-        elif start > stopped.get(block.name, start):
-            where = ", ".join(other.place for other in blamed)
-            outcomes[block] = Outcome("failed", f"{block.place}: not reached, as {where} fails")
-        else:
+        elif loaded or start < stopped.get(block.name, 0):
             outcomes[block] = Outcome("executed")
+        else:
+            outcomes[block] = Outcome("failed", f"{block.place}: not reached, as {where or 'the process'} fails")
     return outcomes

@@ -3,8 +3,8 @@
 A job is a project's folder with the modules that the page wrote, its settings modules (the first is the shop's own),
 whether ``check`` is one for deployment and whether there are tests. The first job is the bare skeleton, which leaves
 its migrated database for the others to go on from. Celery and Django are imported once: each project gets a fork of
-this process, and in it each settings module another. What comes back in each folder's result.json are the steps that
-were taken and one ``[settings, step, traceback]`` for each failure.
+this process, and in it each settings module another. What comes back in each folder's result.json are the modules that
+were loaded, the steps that were taken and one ``[settings, step, traceback]`` for each failure.
 """
 
 from __future__ import annotations
@@ -52,20 +52,20 @@ def page(job: dict) -> None:
     parts = [(settings, project) for settings in job["settings"]]
     if job["tests"]:  # last, as they need the migrations that were made, and a process that has opened no database
         parts.append((job["settings"][0], tests))
-    steps, failures = [], []
+    result = {"loaded": [], "steps": [], "failures": []}
     for settings, part in parts:
-        RESULT.write_text(json.dumps([[], [[settings, "import", "the process died"]]]))
+        RESULT.write_text(json.dumps({"failures": [[settings, "import", "the process died"]]}))
         if not os.fork():
             os.environ["DJANGO_SETTINGS_MODULE"] = settings
             run = Run(settings)
             part(job, run)
-            RESULT.write_text(json.dumps([run.steps, run.failures]))
+            loaded = [name for name in (settings, *job["modules"]) if name in sys.modules]
+            RESULT.write_text(json.dumps({"loaded": loaded, "steps": run.steps, "failures": run.failures}))
             os._exit(0)
         os.wait()
-        done, failed = json.loads(RESULT.read_text())
-        steps += done
-        failures += failed
-    RESULT.write_text(json.dumps({"steps": steps, "failures": failures}))
+        for key, found in json.loads(RESULT.read_text()).items():
+            result[key] += found
+    RESULT.write_text(json.dumps(result))
 
 
 class Run:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from matrix import oldest
-from pages import EXCEPTIONS, PAGES, Block, Environment, Note, Outcome, Step, blocks, names_in, notes, prove
+from pages import EXCEPTIONS, PAGES, Block, Environment, Note, Outcome, Step, blocks, notes, prove
 
 BROKEN = """# Broken
 
@@ -66,6 +66,21 @@ class Tests(SimpleTestCase):
 ```
 """
 
+UNLOADABLE = """# Unloadable
+
+```python title="orders/models.py"
+from django.db import models
+```
+
+```python title="orders/models.py"
+DAY = models.DateFeld()
+```
+
+```python title="orders/tasks.py"
+from orders.models import DAY
+```
+"""
+
 SAYS = """# Says
 
 `worker_eta_task_limit` (5.6+), `--old` and `--new` (5.7+), `old_setting = "auto"` (5.7+), `email` (Django 6.0+).
@@ -92,8 +107,9 @@ def pretend(celery: str, *names: str) -> Environment:
 @pytest.fixture(scope="module")
 def proved(tmp_path_factory) -> dict:
     folder = tmp_path_factory.mktemp("made-up")
-    written = [folder / "broken.md", folder / "failing.md", folder / "untrue.md"]
-    for page, text in zip(written, (BROKEN, FAILING, UNTRUE), strict=True):
+    texts = {"broken": BROKEN, "failing": FAILING, "untrue": UNTRUE, "unloadable": UNLOADABLE}
+    written = [folder / f"{name}.md" for name in texts]
+    for page, text in zip(written, texts.values(), strict=True):
         page.write_text(text)
     environment = Environment("newest", Path(sys.executable))
     outcomes = prove(written, folder / "projects", environment)
@@ -112,8 +128,9 @@ def proved(tmp_path_factory) -> dict:
     ],
 )
 def test_every_block_is_accounted_for_at_its_line(proved, line, kind, message):
-    found = [outcome for claim, outcome in proved.items() if isinstance(claim, Block) and claim.line == line]
-    outcome = next(outcome for outcome in found if outcome.kind == kind)
+    found = {c.line: out for c, out in proved.items() if isinstance(c, Block) and c.page.stem == "broken"}
+    outcome = found[line]
+    assert outcome.kind == kind
     assert message in outcome.message.splitlines()[0] if message else not outcome.message
 
 
@@ -122,6 +139,13 @@ def test_a_failed_step_says_which_and_where(proved):
     assert "shop.E999" in outcomes["failing", "check"].message
     assert 'untrue.md", line 9, in test_sum' in outcomes["untrue", "tests"].message
     assert outcomes["failing", "migrate"] == outcomes["untrue", "check"] == Outcome("passed")
+
+
+def test_a_model_that_fails_leaves_nothing_executed(proved):
+    found = {c.line: out for c, out in proved.items() if isinstance(c, Block) and c.page.stem == "unloadable"}
+    assert {line: outcome.kind for line, outcome in found.items()} == {3: "executed", 7: "failed", 11: "failed"}
+    assert "unloadable.md:8: AttributeError" in found[7].message
+    assert "not reached, as" in found[11].message
 
 
 def test_steps_after_a_failed_import_are_not_reached(proved):
@@ -185,9 +209,21 @@ def test_a_name_exists_from_its_version_on_and_not_before(celery, names, value, 
     assert note.verdict(pretend(celery, *names)).kind == kind
 
 
-def test_what_a_version_can_lack():
-    code = "from django.tasks import task\nCELERY_X = 1\n@task(priority=1)\ndef f(): return other(deep=2)\n"
-    assert names_in(code) == {"django.tasks", "CELERY_X", "priority", "deep"}
+@pytest.mark.parametrize(
+    ("code", "allowed"),
+    [
+        ("CELERY_KNOWN = 1", True),
+        ("CELERY_NEWER = 1", False),
+        ("@shared_task(known=1)\ndef f(): return print(newer=2)", True),
+        ("f.apply_async(newer=1)", False),
+        ("from celery import shared_task\nfrom orders.models import Order", True),
+        ("from celery import newer", False),
+        ("import django.newer", False),
+        ("from django.contrib.auth.models import User", True),  # which wants settings
+    ],
+)
+def test_what_an_environment_can_lack(code, allowed):
+    assert pretend("5.6.3", "known").allows(code) is allowed
 
 
 @pytest.mark.parametrize(("name", "feature"), EXCEPTIONS)
