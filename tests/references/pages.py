@@ -15,6 +15,7 @@ import json
 import re
 import shutil
 import subprocess
+import tomllib
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -76,8 +77,8 @@ class Environment:
     @cached_property
     def missing(self) -> frozenset[str]:
         """Modules of the references' packages that this environment could not take."""
-        wanted = re.findall(r"^[\w-]+", (ROOT / "requirements-oldest.lock").read_text(), re.MULTILINE)
-        lacking = set(wanted) - set(self.facts["distributions"])
+        groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+        lacking = {re.match(r"[\w-]+", line)[0] for line in groups["references"]} - set(self.facts["distributions"])
         return frozenset(module for module, names in packages_distributions().items() if lacking & set(names))
 
     def knows(self, name: str) -> bool:

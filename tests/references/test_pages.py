@@ -180,6 +180,18 @@ def test_a_block_with_a_floor_needs_it(tmp_path, celery, names, kind):
     assert (outcome and outcome.kind) == kind
 
 
+def test_only_the_references_own_packages_can_be_lacking(tmp_path):
+    """Without django-celery-beat there is no python-crontab either, whose module has the name of Celery's schedule."""
+    page = tmp_path / "page.md"
+    page.write_text(
+        '```python title="a.py"\nimport django_guid\n```\n\n```python title="b.py"\ncrontab(minute=0)\n```\n'
+    )
+    environment = pretend("5.7.0")
+    lacking, fine = (block.outside(environment) for block in blocks(page))
+    assert lacking == Outcome("lacking", "django_guid")
+    assert fine is None
+
+
 def test_notes_are_read_from_prose_tables_and_code(tmp_path):
     page = tmp_path / "says.md"
     page.write_text(SAYS)
