@@ -99,6 +99,7 @@ class Tree:
     manifests: list[Manifest] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self._slugs: dict[tuple[str, str], set[str]] = {}
         self.folders = {str(parent) for path in self.files for parent in PurePosixPath(path).parents}
         self.folders |= {"."}
         self._spellings = {path.lower(): path for path in (*self.files, *self.folders, *self.links)}
@@ -115,6 +116,13 @@ class Tree:
     def spelling(self, path: str) -> str | None:
         """The path as it is spelt on disk when only letter case differs."""
         return self._spellings.get(path.lower())
+
+    def slugs(self, path: str, rule: str) -> set[str]:
+        """The anchors of a document under a slug rule, made once however many pages link to it."""
+        key = path, rule
+        if key not in self._slugs:
+            self._slugs[key] = self.documents[path].slugs(rule)
+        return self._slugs[key]
 
     def read(self, path: str) -> bytes:
         return (self.root / path).read_bytes()

@@ -521,7 +521,7 @@ def shell(tree: Tree) -> Iterator[Problem]:
     alone = [block for block in doubtful if _open_heredoc(block[2])]
     together = [block for block in doubtful if not _open_heredoc(block[2])]
     for path, fence, code in alone + _suspects(bash, together):
-        if error := _bash_error(bash, code):
+        if error := bash_error(bash, code):
             line, message = error
             yield Problem(f"no shell: {message}", fence.line + line, path=path)
 
@@ -542,13 +542,13 @@ def _suspects(bash: str, blocks: list[tuple[str, Fence, str]]) -> list[tuple[str
     if len(blocks) <= 1:
         return blocks
     together = "".join(f"(:\n{code}\n)\n{BARRIER}" for _, _, code in blocks)
-    if _bash_error(bash, together) is None:
+    if bash_error(bash, together) is None:
         return []
     middle = len(blocks) // 2
     return _suspects(bash, blocks[:middle]) + _suspects(bash, blocks[middle:])
 
 
-def _bash_error(bash: str, code: str) -> tuple[int, str] | None:
+def bash_error(bash: str, code: str) -> tuple[int, str] | None:
     """The line (from 1) and the message of the first syntax error; an unfinished here-document counts as one."""
     try:
         done = subprocess.run(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -29,15 +30,16 @@ class Target(NamedTuple):
     fragment: str
 
 
-def resolve(document: Document, link: Link) -> Target | None:
-    """Where a link leads inside the tree; ``None`` for one that leads to the network or is a placeholder."""
-    if EXTERNAL.match(link.target) or MACHINE.match(link.target) or PLACEHOLDER.search(link.target):
+@lru_cache(maxsize=65_536)  # every check of links asks for all of them
+def resolve(page: str, link: str) -> Target | None:
+    """Where a page's link leads inside the tree; ``None`` for one to the network or a placeholder."""
+    if EXTERNAL.match(link) or MACHINE.match(link) or PLACEHOLDER.search(link):
         return None
-    address, _, fragment = link.target.partition("#")
+    address, _, fragment = link.partition("#")
     address = unquote(address.partition("?")[0])
     if not address:
-        return Target(document.path, unquote(fragment))
-    base = "" if address.startswith("/") else posixpath.dirname(document.path)
+        return Target(page, unquote(fragment))
+    base = "" if address.startswith("/") else posixpath.dirname(page)
     path = posixpath.normpath(posixpath.join(base, address.lstrip("/")))
     return Target(None if path.startswith("..") else path, unquote(fragment))
 
@@ -47,7 +49,7 @@ def followed(document: Document) -> Iterator[tuple[Link, Target]]:
     if COPIED.search(document.path):
         return
     for link in document.links:
-        if target := resolve(document, link):
+        if target := resolve(document.path, link.target):
             yield link, target
 
 
@@ -126,13 +128,10 @@ def letter_case(document: Document, tree: Tree) -> Iterator[Problem]:
 
 def anchors(document: Document, tree: Tree, rule: str) -> Iterator[tuple[Link, Target]]:
     """The links whose anchor is not in its document under a slug rule."""
-    known: dict[str, set[str]] = {}
     for link, (path, fragment) in followed(document):
         if not fragment or not path or path not in tree.documents or not path.lower().endswith(MARKDOWN):
             continue
-        slugs = known.get(path)
-        if slugs is None:
-            slugs = known[path] = tree.documents[path].slugs(rule)
+        slugs = tree.slugs(path, rule)
         if fragment not in slugs and fragment != "top" and not fragment.startswith(":~:") and not LINES.match(fragment):
             yield link, Target(path, fragment)
 

@@ -13,7 +13,7 @@ from ..discover import MAX_TEXT, Tree
 from ..document import SHELL
 from ..findings import Problem
 from ..registry import check
-from .fences import _bash_error
+from .fences import bash_error
 
 LANGUAGES = {".py": "python", ".sh": "shell", ".bash": "shell", ".js": "javascript", ".mjs": "javascript"}
 
@@ -77,7 +77,7 @@ def shell(tree: Tree) -> Iterator[Problem]:
     if not (bash := shutil.which("bash")):
         return
     for path, code in bundled(tree, "shell"):
-        if error := _bash_error(bash, code.decode(errors="replace")):
+        if error := bash_error(bash, code.decode(errors="replace")):
             yield Problem(f"no shell: {error[1]}", error[0], path=path)
 
 
