@@ -1,0 +1,664 @@
+"""What a project consists of, for Celery: apps, tasks, dispatches, settings, Beat entries, deployment files.
+
+Built once, before any rule runs. Real projects wrap ``shared_task``, re-export tasks, split settings and import under
+other names: all of that is resolved here, so that a rule sees a `Task` or a `Dispatch` and no spelling.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Callable, NamedTuple
+
+from .files import PYTHON, Files, is_test
+from .infer import UNKNOWN, assigned, constant, mapping, own_nodes
+from .module import MAX_DEPTH, Function, Module, Unreadable, has_open_keywords, keyword
+
+DECORATORS = {
+    "celery.shared_task", "celery.app.shared_task", "celery.app.base.shared_task", "celery.task", "celery.task.task",
+    "celery.decorators.task", "celery.task.periodic_task", "celery.decorators.periodic_task",
+}  # fmt: skip
+TASK_BASES = {"celery.Task", "celery.app.task.Task", "celery.task.Task", "celery.contrib.django.task.DjangoTask"}
+APP_NAMES = {"app", "celery", "celery_app", "capp", "current_app"}
+PUBLISHES = {"delay", "apply_async", "delay_on_commit", "apply_async_on_commit"}
+SIGNATURES = {"s", "si", "signature", "subtask"}
+CANVAS = {
+    f"celery{place}.{name}" for place in ("", ".canvas") for name in ("chain", "group", "chord", "chunks", "signature")
+}
+SETTINGS_MARKS = {"INSTALLED_APPS", "DATABASES", "MIDDLEWARE", "ROOT_URLCONF", "SECRET_KEY"}
+
+
+@dataclass(eq=False)
+class Task:
+    """A task: a decorated function, or a class with ``run``."""
+
+    qualified: str  # where it is defined: orders.tasks.send_receipt
+    module: Module
+    node: ast.AST  # the function or class, for its place
+    function: ast.FunctionDef | ast.AsyncFunctionDef | None  # what runs; None for `task = shared_task(imported)`
+    options: dict[str, ast.expr]  # as written, those of a project's own base class and wrapper included
+    open: bool  # whether options may come from where the source does not tell
+    decorator: ast.expr | None
+    bound: bool | None  # whether the first parameter is the task; None: unknown
+
+    @cached_property
+    def name(self) -> str:
+        """The name in messages: the explicit one, else the one Celery makes from module and function."""
+        explicit = constant(self.options.get("name"), self.module)
+        return explicit if isinstance(explicit, str) else self.qualified
+
+    @property
+    def has_explicit_name(self) -> bool:
+        return "name" in self.options
+
+    def option(self, name: str) -> object:
+        """The constant value of an option; None when absent, UNKNOWN when it cannot be told."""
+        if name not in self.options:
+            return UNKNOWN if self.open else None
+        return constant(self.options[name], self.module)
+
+    @property
+    def parameters(self) -> ast.arguments | None:
+        """What a caller has to give: the function's parameters, the task itself left out."""
+        if self.function is None or self.bound is None:
+            return None
+        given = self.function.args
+        if not self.bound:
+            return given
+        positional = [*given.posonlyargs, *given.args]
+        if not positional:
+            return given
+        first = 1 if given.posonlyargs else 0
+        return ast.arguments(
+            posonlyargs=given.posonlyargs[first:],
+            args=given.args if first else given.args[1:],
+            vararg=given.vararg,
+            kwonlyargs=given.kwonlyargs,
+            kw_defaults=given.kw_defaults,
+            kwarg=given.kwarg,
+            defaults=given.defaults,
+        )
+
+
+@dataclass(eq=False)
+class Dispatch:
+    """A call that publishes a task or makes its signature: ``task.delay(1)``, ``task.si(1)``, ``send_task("name")``."""
+
+    call: ast.Call
+    module: Module
+    method: str  # delay, apply_async, delay_on_commit, apply_async_on_commit, send_task, s, si, signature
+    task: Task | None  # None: a canvas, or a task that is not in this project
+    target: ast.expr  # what stands before the method
+    canvas: bool = False  # `chain(...)`, `group(...)`, `task.si(...)` or a variable that holds one
+
+    @property
+    def publishes(self) -> bool:
+        return self.method in PUBLISHES or self.method == "send_task"
+
+    @property
+    def on_commit(self) -> bool:
+        return self.method.endswith("_on_commit")
+
+    @property
+    def arguments(self) -> tuple[list[ast.expr] | None, dict[str, ast.expr] | None]:
+        """The task's positional and keyword arguments; None for either that the call does not show whole."""
+        call = self.call
+        if self.canvas:
+            return None, None
+        if self.method in ("delay", "delay_on_commit", "s", "si"):
+            if any(isinstance(arg, ast.Starred) for arg in call.args) or has_open_keywords(call):
+                return None, None
+            return list(call.args), {word.arg: word.value for word in call.keywords if word.arg}
+        first = 1 if self.method == "send_task" else 0
+        positional = call.args[first : first + 2]
+        if has_open_keywords(call) or any(isinstance(arg, ast.Starred) for arg in call.args):
+            return None, None
+        args = positional[0] if positional else keyword(call, "args")
+        kwargs = positional[1] if len(positional) > 1 else keyword(call, "kwargs")
+        return _sequence(args), _keywords(kwargs, self.module)
+
+    @property
+    def options(self) -> dict[str, ast.expr]:
+        """Execution options that are written out: ``countdown``, ``queue`` …"""
+        if self.method in ("delay", "delay_on_commit", "s", "si"):
+            return {}
+        return {w.arg: w.value for w in self.call.keywords if w.arg and w.arg not in ("args", "kwargs", "name")}
+
+
+class Setting(NamedTuple):
+    """A setting as a file writes it."""
+
+    written: str  # CELERY_TASK_ACKS_LATE
+    value: ast.expr
+    node: ast.AST  # for its place
+    module: Module
+    style: str  # "django", "conf" for app.conf, "module" for a celeryconfig
+    owner: str  # the module, or the class in it, whose settings stand together
+
+
+class BeatEntry(NamedTuple):
+    """An entry of ``beat_schedule``, or a call of ``add_periodic_task``."""
+
+    key: str
+    parts: dict[str, ast.expr]  # task, schedule, args, kwargs, options … as written
+    node: ast.AST
+    module: Module
+    call: ast.Call | None = None  # of add_periodic_task
+
+
+class TextFile(NamedTuple):
+    """A deployment file: Compose, Kubernetes, systemd, supervisor, Procfile, Dockerfile, shell."""
+
+    path: str
+    lines: list[str]
+
+
+@dataclass(eq=False)
+class Wrapper:
+    """A function of the project that makes tasks: ``def retrying_task(**options): return shared_task(...)``."""
+
+    options: dict[str, ast.expr]
+    module: Module
+
+
+@dataclass(eq=False)
+class Project:
+    """The index. Modules are parsed when they can matter, others on demand through `resolve`."""
+
+    files: Files
+    modules: list[Module] = field(default_factory=list)  # those that rules look at
+    text: list[TextFile] = field(default_factory=list)
+    apps: set[str] = field(default_factory=set)  # qualified names of Celery apps
+    wrappers: dict[str, Wrapper] = field(default_factory=dict)
+    tasks: dict[str, Task] = field(default_factory=dict)
+    dispatches: dict[Module, list[Dispatch]] = field(default_factory=dict)
+    settings: list[Setting] = field(default_factory=list)
+    beat: list[BeatEntry] = field(default_factory=list)
+    unparsed: list[tuple[str, int, str]] = field(default_factory=list)  # path, line, why
+    _loaded: dict[str, Module | None] = field(default_factory=dict)
+    _resolved: dict[str, str] = field(default_factory=dict)
+
+    # Modules and names.
+
+    def load(self, path: str, source: bytes | None = None) -> Module | None:
+        """The parsed file, made once; None, and an entry in ``unparsed``, when it is no Python 3."""
+        if path not in self._loaded:
+            self._loaded[path] = None
+            source = self.files.read(path) if source is None else source
+            if source is not None:
+                try:
+                    self._loaded[path] = Module(path, source)
+                except Unreadable as error:
+                    self.unparsed.append((path, error.line, str(error)))
+        return self._loaded[path]
+
+    @cached_property
+    def _by_suffix(self) -> dict[str, list[str]]:
+        """Paths by every dotted name they may be imported as: ``src/shop/a.py`` as src.shop.a, shop.a and a."""
+        index: dict[str, list[str]] = defaultdict(list)
+        for path in self.files.python:
+            parts = path[:-3].split("/")
+            if parts[-1] == "__init__":
+                parts.pop()
+            for start in range(len(parts)):
+                index[".".join(parts[start:])].append(path)
+        return index
+
+    def find_module(self, dotted: str, importer: str = "") -> Module | None:
+        """The project's module of that dotted name; of several, the one nearest to the importing file."""
+        paths = self._by_suffix.get(dotted, ())
+        if not paths:
+            return None
+        here = importer.split("/")[:-1]
+
+        def distance(path: str) -> tuple[int, int]:
+            there = path.split("/")
+            common = next((i for i, (a, b) in enumerate(zip(here, there)) if a != b), min(len(here), len(there)))
+            return -common, len(there)
+
+        return self.load(min(paths, key=distance))
+
+    def resolve(self, qualified: str | None, importer: str = "", depth: int = 0) -> str | None:
+        """Where a name is defined: re-exports and star imports are followed to the project's own definition.
+
+        A name from outside the project comes back as it is.
+        """
+        if qualified is None or depth > MAX_DEPTH:
+            return qualified
+        if qualified in self._resolved:
+            return self._resolved[qualified]
+        self._resolved[qualified] = qualified  # ends a cycle of imports
+        parts = qualified.split(".")
+        answer = qualified
+        for cut in range(len(parts) - 1, 0, -1):
+            module = self.find_module(".".join(parts[:cut]), importer)
+            if module is None:
+                continue
+            head, rest = parts[cut], parts[cut:]
+            if head in module.definitions or head in module.assignments:
+                answer = ".".join([module.name, *rest])
+            elif head in module.imports:
+                answer = self.resolve(".".join([module.imports[head], *rest[1:]]), module.path, depth + 1) or qualified
+            else:
+                for star in module.stars:
+                    found = self.resolve(".".join([star, *rest]), module.path, depth + 1)
+                    if found and self.definition(found):
+                        answer = found
+                        break
+            break
+        self._resolved[qualified] = answer
+        return answer
+
+    def definition(self, qualified: str | None) -> tuple[Module, ast.AST] | None:
+        """The module and the node (function, class, or assigned value) of a resolved top-level name of the project."""
+        if not qualified or "." not in qualified:
+            return None
+        dotted, _, name = qualified.rpartition(".")
+        module = self.find_module(dotted)
+        if module is None or module.name != dotted:
+            return None
+        if name in module.definitions:
+            return module, module.definitions[name]
+        if name in module.assignments:
+            return module, module.assignments[name][-1]
+        return None
+
+    def meaning(self, node: ast.AST | None, module: Module) -> str | None:
+        """`Module.qualified`, followed to its definition."""
+        return self.resolve(module.qualified(node), module.path)
+
+    def bases(
+        self, node: ast.ClassDef, module: Module, depth: int = 0
+    ) -> Iterator[tuple[str, Module | None, ast.ClassDef | None]]:
+        """The classes a class derives from, near to far: resolved name, and the project's own module and node."""
+        for base in node.bases:
+            name = self.meaning(base, module)
+            if name is None or depth > MAX_DEPTH:
+                continue
+            found = self.definition(name)
+            if found and isinstance(found[1], ast.ClassDef) and found[1] is not node:
+                yield name, found[0], found[1]
+                yield from self.bases(found[1], found[0], depth + 1)
+            else:
+                yield name, None, None
+
+    def is_model(self, qualified: str | None) -> bool:
+        """Whether a name stands for a Django model class: by its bases, or by the module it is imported from."""
+        found = self.definition(self.resolve(qualified))
+        if found is None:
+            return False
+        module, node = found
+        if not isinstance(node, ast.ClassDef):
+            return False
+        names = [name for name, *_ in self.bases(node, module)]
+        return any(
+            name == "django.db.models.Model"
+            or name.endswith((".models.Model", ".AbstractUser", ".AbstractBaseUser", ".TimeStampedModel", ".MPTTModel"))
+            for name in names
+        )
+
+    # Celery's things.
+
+    def is_app(self, node: ast.AST, module: Module) -> bool:
+        """Whether an expression stands for a Celery app."""
+        name = self.meaning(node, module)
+        if name is None:
+            return False
+        if name in self.apps or name in ("celery.current_app", "celery.app.current_app"):
+            return True
+        last = name.rpartition(".")[2]
+        found = self.definition(name)
+        return found is None and last in APP_NAMES and "celery" in name.lower()
+
+    def task_decorator(self, node: ast.expr, module: Module) -> Wrapper | None:
+        """What a decorator adds if it makes a task: an empty `Wrapper` for Celery's own, else the project's."""
+        function = node.func if isinstance(node, ast.Call) else node
+        if (
+            isinstance(function, ast.Attribute)
+            and function.attr in ("task", "periodic_task")
+            and self.is_app(function.value, module)
+        ):
+            return Wrapper({}, module)
+        name = self.meaning(function, module)
+        if name in DECORATORS:
+            return Wrapper({}, module)
+        return self.wrappers.get(name or "")
+
+    def task_of(self, node: ast.AST, module: Module) -> Task | None:
+        """The task an expression stands for: a name, an attribute, or a local variable that holds one."""
+        name = self.meaning(node, module)
+        if name is not None:
+            return self.tasks.get(name)
+        if isinstance(node, ast.Name):
+            value = assigned(node)
+            if value is not None and not isinstance(value, ast.Name):
+                return self.task_of(value, module)
+        return None
+
+    @cached_property
+    def by_name(self) -> dict[str, list[Task]]:
+        """Tasks by the name in their messages."""
+        index: dict[str, list[Task]] = defaultdict(list)
+        for task in self.tasks.values():
+            index[task.name].append(task)
+        return index
+
+    def named(self, name: str) -> Task | None:
+        """The task of a message's name; an implicit one also matches by its end, because the import root is unknown."""
+        if name in self.by_name:
+            return self.by_name[name][0]
+        return next(
+            (t for t in self.tasks.values() if not t.has_explicit_name and t.qualified.endswith(f".{name}")), None
+        )
+
+
+def build(files: Files, progress: Callable[[int, int], None] = lambda *_: None) -> Project:
+    """Parse what can matter and index it. Test code is left out; a name that leads there is still followed."""
+    project = Project(files)
+    for number, path in enumerate(files.python):
+        progress(number, len(files.python))
+        if is_test(path):
+            continue
+        source = files.read(path)
+        if source is not None and PYTHON.search(source):
+            module = project.load(path, source)
+            if module is not None:
+                project.modules.append(module)
+    progress(len(files.python), len(files.python))
+    for path in files.text:
+        source = files.read(path)
+        if source is not None and b"celery" in source.lower():
+            project.text.append(TextFile(path, source.decode("utf-8", errors="replace").splitlines()))
+    _find_apps(project)
+    _find_wrappers(project)
+    for module in project.modules:
+        _find_tasks(project, module)
+    for module in project.modules:
+        project.dispatches[module] = list(_dispatches(project, module))
+        project.settings += _settings(project, module)
+    for module in project.modules:
+        project.beat += _beat_entries(project, module)
+    return project
+
+
+def _find_apps(project: Project) -> None:
+    for module in project.modules:
+        if not module.mentions(b"Celery"):
+            continue
+        for name, values in module.assignments.items():
+            for value in values:
+                if isinstance(value, ast.Call) and _makes_app(project, module, value):
+                    project.apps.add(f"{module.name}.{name}")
+
+
+def _makes_app(project: Project, module: Module, call: ast.Call) -> bool:
+    name = project.meaning(call.func, module)
+    if name in ("celery.Celery", "celery.app.Celery", "celery.app.base.Celery"):
+        return True
+    found = project.definition(name)
+    return bool(found and isinstance(found[1], ast.ClassDef)) and any(
+        base in ("celery.Celery", "celery.app.base.Celery")
+        for base, *_ in project.bases(found[1], found[0])  # type: ignore[index,arg-type]
+    )
+
+
+def _find_wrappers(project: Project) -> None:
+    """Functions that return what a task decorator made; a wrapper of a wrapper is found in the next round."""
+    for _ in range(3):
+        before = len(project.wrappers)
+        for module in project.modules:
+            for name, node in module.definitions.items():
+                if isinstance(node, ast.FunctionDef) and f"{module.name}.{name}" not in project.wrappers:
+                    made = _makes_task(project, module, node)
+                    if made is not None:
+                        project.wrappers[f"{module.name}.{name}"] = made
+            for name, values in module.assignments.items():  # base_task = partial(shared_task, bind=True)
+                value = values[-1]
+                if isinstance(value, ast.Call) and module.qualified(value.func) == "functools.partial" and value.args:
+                    made = project.task_decorator(value.args[0], module)
+                    if made is not None:
+                        options = {word.arg: word.value for word in value.keywords if word.arg}
+                        project.wrappers[f"{module.name}.{name}"] = Wrapper({**made.options, **options}, module)
+        if len(project.wrappers) == before:
+            return
+
+
+def _makes_task(project: Project, module: Module, function: ast.FunctionDef) -> Wrapper | None:
+    if any(project.task_decorator(decorator, module) for decorator in function.decorator_list):
+        return None  # a task, whatever it makes inside
+    for node in ast.walk(function):
+        if isinstance(node, ast.Call):
+            made = project.task_decorator(node, module)
+            if made is not None and any(isinstance(part, ast.Return) for part in ast.walk(function)):
+                options = {word.arg: word.value for word in node.keywords if word.arg}
+                return Wrapper({**made.options, **options}, module)
+    return None
+
+
+def _find_tasks(project: Project, module: Module) -> None:
+    for node in module.find(*Function):
+        for decorator in node.decorator_list:
+            wrapper = project.task_decorator(decorator, module)
+            if wrapper is not None:
+                _add_task(project, module, node, node, decorator, wrapper)
+                break
+    for node in module.find(ast.ClassDef):
+        if any(name in TASK_BASES or name.endswith(".app.Task") for name, *_ in project.bases(node, module)):
+            run = next((part for part in node.body if isinstance(part, Function) and part.name == "run"), None)
+            options = {}
+            for part in node.body:
+                if isinstance(part, ast.Assign) and isinstance(part.targets[0], ast.Name):
+                    options[part.targets[0].id] = part.value
+            if run is not None:
+                qualified = f"{module.name}.{node.name}"
+                project.tasks[qualified] = Task(qualified, module, node, run, options, True, None, True)
+    for name, values in module.assignments.items():  # send = shared_task(_send), Send = app.register_task(SendTask())
+        value = values[-1]
+        if not isinstance(value, ast.Call) or not value.args:
+            continue
+        function = value.func.attr if isinstance(value.func, ast.Attribute) else ""
+        inner = value.args[0]
+        if function == "register_task" and isinstance(inner, ast.Call):
+            task = project.tasks.get(project.meaning(inner.func, module) or "")
+            if task is not None:
+                project.tasks[f"{module.name}.{name}"] = task
+            continue
+        maker = value.func.func if isinstance(value.func, ast.Call) else value.func
+        wrapper = project.task_decorator(maker, module)
+        if wrapper is not None and isinstance(inner, (ast.Name, ast.Attribute)):
+            found = project.definition(project.meaning(inner, module))
+            run = found[1] if found and isinstance(found[1], Function) else None
+            made = value.func if isinstance(value.func, ast.Call) else value
+            _add_task(project, module, value, run, made, wrapper, name)
+
+
+def _add_task(
+    project: Project,
+    module: Module,
+    node: ast.AST,
+    function: ast.FunctionDef | ast.AsyncFunctionDef | None,
+    decorator: ast.expr,
+    wrapper: Wrapper,
+    name: str | None = None,
+) -> None:
+    written = {}
+    is_open = isinstance(decorator, ast.Call) and has_open_keywords(decorator)
+    if isinstance(decorator, ast.Call):
+        written = {word.arg: word.value for word in decorator.keywords if word.arg}
+    is_wrapped = (
+        project.meaning(decorator.func if isinstance(decorator, ast.Call) else decorator, module) in project.wrappers
+    )
+    options = {**wrapper.options, **written}
+    bind = constant(options.get("bind"), module) if "bind" in options else (UNKNOWN if is_open or is_wrapped else False)
+    base = options.get("base")
+    if base is not None:
+        found = project.definition(project.meaning(base, module))
+        if found and isinstance(found[1], ast.ClassDef):
+            classes = [(found[0], found[1]), *((m, n) for _, m, n in project.bases(found[1], found[0]) if m and n)]
+            for _, klass in reversed(classes):
+                for part in klass.body:
+                    if isinstance(part, ast.Assign) and isinstance(part.targets[0], ast.Name):
+                        options = {part.targets[0].id: part.value, **options}
+        else:
+            is_open = True
+    qualified = f"{module.name}.{name or node.name}"  # type: ignore[attr-defined]
+    bound = bind if isinstance(bind, bool) else None
+    project.tasks[qualified] = Task(qualified, module, node, function, options, is_open or is_wrapped, decorator, bound)
+
+
+def _dispatches(project: Project, module: Module) -> Iterator[Dispatch]:
+    for call in module.find(ast.Call):
+        if not isinstance(call.func, ast.Attribute):
+            continue
+        method, target = call.func.attr, call.func.value
+        if method == "send_task" and (project.is_app(target, module) or module.qualified(target) == "celery"):
+            name = constant(call.args[0] if call.args else keyword(call, "name"), module)
+            yield Dispatch(call, module, method, project.named(name) if isinstance(name, str) else None, target)
+        elif method in PUBLISHES | SIGNATURES:
+            task = project.task_of(target, module)
+            if task is not None:
+                yield Dispatch(call, module, method, task, target)
+            elif method in PUBLISHES and is_canvas(target, project, module):
+                yield Dispatch(call, module, method, None, target, canvas=True)
+            elif method in PUBLISHES and _looks_like_task(target, project, module):
+                yield Dispatch(call, module, method, None, target)
+
+
+def is_canvas(node: ast.AST | None, project: Project, module: Module, depth: int = 0) -> bool:
+    """Whether an expression is a signature: ``chain(…)``, ``task.si(…)``, ``a | b``, or a variable of one."""
+    if depth > MAX_DEPTH or node is None:
+        return False
+    if isinstance(node, ast.Name):
+        return is_canvas(assigned(node), project, module, depth + 1)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        return is_canvas(node.left, project, module, depth + 1) or is_canvas(node.right, project, module, depth + 1)
+    if isinstance(node, ast.Call):
+        if project.meaning(node.func, module) in CANVAS:
+            return True
+        if isinstance(node.func, ast.Attribute):
+            if node.func.attr in SIGNATURES:
+                return project.task_of(node.func.value, module) is not None or _looks_like_task(
+                    node.func.value, project, module
+                )
+            if node.func.attr in ("set", "on_error", "clone"):
+                return is_canvas(node.func.value, project, module, depth + 1)
+        return isinstance(node.func, ast.Call) and is_canvas(
+            node.func, project, module, depth + 1
+        )  # chord(header)(body)
+    return False
+
+
+def _looks_like_task(node: ast.AST, project: Project, module: Module) -> bool:
+    """Whether a name that is no task of this project is one of a package's: imported from a module called tasks."""
+    name = module.qualified(node)
+    if name is None or project.definition(project.resolve(name, module.path)):
+        return False
+    parts = name.split(".")
+    return len(parts) > 2 and parts[-2] in ("tasks", "celery_tasks") and not isinstance(node, ast.Call)
+
+
+def _settings(project: Project, module: Module) -> Iterator[Setting]:
+    """Settings of Django's kind at a settings module's top level or in its classes, and those set on ``app.conf``."""
+    name = module.path.rpartition("/")[2]
+    if name.startswith("celeryconfig") or name == "celery_config.py":
+        for key, values in module.assignments.items():
+            if not key.startswith("_"):
+                for value in values:
+                    yield Setting(key, value, value, module, "module", module.name)
+    elif not module.is_migration and (
+        SETTINGS_MARKS & module.assignments.keys()
+        or "settings" in module.path.lower()
+        or module.mentions(b"Configuration")
+    ):
+        for key, values in module.assignments.items():
+            if key.isupper():
+                for value in values:
+                    yield Setting(key, value, value, module, "django", module.name)
+        for node in module.find(ast.ClassDef):
+            for part in node.body:
+                if (
+                    isinstance(part, ast.Assign)
+                    and isinstance(part.targets[0], ast.Name)
+                    and part.targets[0].id.isupper()
+                ):
+                    owner = f"{module.name}.{node.name}"
+                    yield Setting(part.targets[0].id, part.value, part, module, "django", owner)
+    for node in module.find(ast.Assign):
+        target = node.targets[0]
+        if isinstance(target, ast.Attribute) and _is_conf(target.value, project, module):
+            yield Setting(target.attr, node.value, node, module, "conf", module.name)
+        elif isinstance(target, ast.Subscript) and _is_conf(target.value, project, module):
+            key = constant(target.slice, module)
+            if isinstance(key, str):
+                yield Setting(key, node.value, node, module, "conf", module.name)
+    for call in module.find(ast.Call):
+        if (
+            isinstance(call.func, ast.Attribute)
+            and call.func.attr == "update"
+            and _is_conf(call.func.value, project, module)
+        ):
+            parts = mapping(call.args[0], module) if call.args else {}
+            for key, value in {**(parts or {}), **{w.arg: w.value for w in call.keywords if w.arg}}.items():
+                yield Setting(key, value, value, module, "conf", module.name)
+
+
+def _is_conf(node: ast.AST, project: Project, module: Module) -> bool:
+    return isinstance(node, ast.Attribute) and node.attr == "conf" and project.is_app(node.value, module)
+
+
+def _beat_entries(project: Project, module: Module) -> Iterator[BeatEntry]:
+    schedules = [
+        setting.value
+        for setting in project.settings
+        if setting.module is module and setting.written.upper().endswith(("BEAT_SCHEDULE", "CELERYBEAT_SCHEDULE"))
+    ]
+    for schedule in schedules:
+        for node in ast.walk(schedule):
+            if isinstance(node, ast.Dict) and node is schedule:
+                for key, value in zip(node.keys, node.values):
+                    parts = mapping(value, module)
+                    name = constant(key, module)
+                    if parts is not None:
+                        yield BeatEntry(name if isinstance(name, str) else "", parts, value, module)
+    for node in module.find(ast.Assign):  # CELERY_BEAT_SCHEDULE["nightly"] = {...}
+        target = node.targets[0]
+        if isinstance(target, ast.Subscript) and _ends_with(target.value, "BEAT_SCHEDULE"):
+            parts = mapping(node.value, module)
+            name = constant(target.slice, module)
+            if parts is not None:
+                yield BeatEntry(name if isinstance(name, str) else "", parts, node.value, module)
+    for call in module.find(ast.Call):
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "add_periodic_task":
+            parts = {word.arg: word.value for word in call.keywords if word.arg}
+            parts.update(zip(("schedule", "task", "args", "kwargs", "name"), call.args))
+            yield BeatEntry("", parts, call, module, call)
+
+
+def _ends_with(node: ast.AST, end: str) -> bool:
+    name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+    return name.upper().endswith(end)
+
+
+def _sequence(node: ast.AST | None) -> list[ast.expr] | None:
+    """The elements of a list or tuple display; empty for none; None when they cannot be read."""
+    if node is None or (isinstance(node, ast.Constant) and node.value is None):
+        return []
+    if isinstance(node, ast.Name):
+        node = assigned(node)
+    if isinstance(node, (ast.List, ast.Tuple)) and not any(isinstance(part, ast.Starred) for part in node.elts):
+        return list(node.elts)
+    return None
+
+
+def _keywords(node: ast.AST | None, module: Module) -> dict[str, ast.expr] | None:
+    if node is None or (isinstance(node, ast.Constant) and node.value is None):
+        return {}
+    return mapping(node, module)
+
+
+def calls_in(function: ast.AST) -> Iterator[ast.Call]:
+    """The calls in a function's own body."""
+    return (node for node in own_nodes(function) if isinstance(node, ast.Call))

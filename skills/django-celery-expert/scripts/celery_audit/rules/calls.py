@@ -1,0 +1,3 @@
+"""DCE2xx: calls of tasks, and what they send."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""DCE3xx: how tasks are defined."""
+
+from __future__ import annotations

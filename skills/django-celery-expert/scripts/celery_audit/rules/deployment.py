@@ -1,0 +1,3 @@
+"""DCE8xx: deployment files, remote control and logging."""
+
+from __future__ import annotations

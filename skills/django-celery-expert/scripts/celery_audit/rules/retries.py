@@ -1,0 +1,3 @@
+"""DCE4xx: retries and time limits."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""DCE6xx: Beat and its schedules."""
+
+from __future__ import annotations

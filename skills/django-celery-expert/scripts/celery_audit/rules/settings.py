@@ -1,0 +1,3 @@
+"""DCE7xx: settings."""
+
+from __future__ import annotations
