@@ -11,8 +11,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Callable, NamedTuple
+from typing import Any, Callable, NamedTuple
 
+from .configuration import VISIBILITY, Setting, families, find_settings, kind_of_url, text_of, value_of
 from .files import PYTHON, Files, is_test
 from .infer import UNKNOWN, assigned, constant, mapping, own_nodes
 from .module import MAX_DEPTH, Function, Module, Unreadable, has_open_keywords, keyword
@@ -28,7 +29,6 @@ SIGNATURES = {"s", "si", "signature", "subtask"}
 CANVAS = {
     f"celery{place}.{name}" for place in ("", ".canvas") for name in ("chain", "group", "chord", "chunks", "signature")
 }
-SETTINGS_MARKS = {"INSTALLED_APPS", "DATABASES", "MIDDLEWARE", "ROOT_URLCONF", "SECRET_KEY"}
 
 
 @dataclass(eq=False)
@@ -128,17 +128,6 @@ class Dispatch:
         return {w.arg: w.value for w in self.call.keywords if w.arg and w.arg not in ("args", "kwargs", "name")}
 
 
-class Setting(NamedTuple):
-    """A setting as a file writes it."""
-
-    written: str  # CELERY_TASK_ACKS_LATE
-    value: ast.expr
-    node: ast.AST  # for its place
-    module: Module
-    style: str  # "django", "conf" for app.conf, "module" for a celeryconfig
-    owner: str  # the module, or the class in it, whose settings stand together
-
-
 class BeatEntry(NamedTuple):
     """An entry of ``beat_schedule``, or a call of ``add_periodic_task``."""
 
@@ -176,6 +165,7 @@ class Project:
     tasks: dict[str, Task] = field(default_factory=dict)
     dispatches: dict[Module, list[Dispatch]] = field(default_factory=dict)
     settings: list[Setting] = field(default_factory=list)
+    namespaces: set[Any] = field(default_factory=set)  # of apps configured from Django's settings; None: without one
     beat: list[BeatEntry] = field(default_factory=list)
     unparsed: list[tuple[str, int, str]] = field(default_factory=list)  # path, line, why
     _loaded: dict[str, Module | None] = field(default_factory=dict)
@@ -354,6 +344,103 @@ class Project:
             (t for t in self.tasks.values() if not t.has_explicit_name and t.qualified.endswith(f".{name}")), None
         )
 
+    # Settings.
+
+    @cached_property
+    def _families(self) -> dict[Module, frozenset[Module]]:
+        return families(self)
+
+    def family(self, module: Module) -> frozenset[Module]:
+        """The settings modules that end up in one with this one: base, production, local …; itself at least."""
+        return self._families.get(module) or frozenset({module})
+
+    @cached_property
+    def by_key(self) -> dict[str, list[Setting]]:
+        """Settings by the current key that they set (``task_acks_late``), or by Django's name (``USE_TZ``)."""
+        index: dict[str, list[Setting]] = defaultdict(list)
+        for setting in self.settings:
+            index[setting.key or setting.written].append(setting)
+        return index
+
+    def setting(self, key: str, defaults: bool = False) -> list[Any]:
+        """What production gives a setting, by its current lower-case key, however and wherever the project writes it.
+
+        ``project.setting("task_acks_late")`` → ``[True]``. Empty: no production settings set it, so Celery's default
+        holds. UNKNOWN stands for what is computed, read from the environment, decided by an ``if``, or written under
+        a name that not every supported version reads. Several values: several settings files or apps. With
+        ``defaults``, a value from the environment is worth its default in the code. Names of Django's own settings
+        (``"USE_TZ"``) work too. Test for facts with ``project.setting(key) == [True]``, for possibilities with ``in``.
+        """
+        found: list[Any] = []
+        for setting in self.by_key.get(key, ()):
+            if setting.production:
+                sure = not setting.conditional and (setting.in_force or not setting.key)
+                value = value_of(setting.value, setting.module, self, defaults) if sure else UNKNOWN
+                if not any(value is other or (type(value) is type(other) and value == other) for other in found):
+                    found.append(value)
+        return found
+
+    def setting_texts(self, key: str) -> list[str | None]:
+        """The texts production gives a setting: ``redis://{}:6379/0`` for an f-string, defaults of the environment
+        included; None where nothing of it is known.
+        """
+        return [text_of(s.value, s.module, self) for s in self.by_key.get(key, ()) if s.production]
+
+    @cached_property
+    def brokers(self) -> set[str | None]:
+        """The kinds of broker production uses, by URL: ``{"redis"}``, ``{"amqp"}``, ``{"sqs"}`` …; None: unknown.
+
+        Empty when no broker is set. ``project.brokers == {"redis"}`` is the question for a fact.
+        """
+        return {kind_of_url(text) for text in self.setting_texts("broker_url")}
+
+    @cached_property
+    def visibility_timeout(self) -> float | None:
+        """Seconds until Redis or SQS delivers an unacknowledged message again, the shortest of several settings.
+
+        None when the broker is another or unknown, or when the transport options are computed.
+        """
+        kinds = self.brokers
+        if len(kinds) != 1 or not kinds <= VISIBILITY.keys():
+            return None
+        default = VISIBILITY[next(iter(kinds))]  # type: ignore[index]
+        found = []
+        for setting in self.by_key.get("broker_transport_options", ()):
+            if setting.production:
+                options = mapping(setting.value, setting.module)
+                if options is None or not setting.in_force:
+                    return None
+                given = options.get("visibility_timeout")
+                value = default if given is None else value_of(given, setting.module, self)
+                if not isinstance(value, (int, float)):
+                    return None
+                found.append(float(value))
+        return min(found, default=default)
+
+    @cached_property
+    def atomic_requests(self) -> bool:
+        """Whether production settings wrap each request in a transaction (ATOMIC_REQUESTS on some database)."""
+        modules = {setting.module for setting in self.settings if setting.style == "django" and setting.production}
+        return any(_sets_atomic_requests(module) for module in modules)
+
+
+def _sets_atomic_requests(module: Module) -> bool:
+    if not module.mentions(b"ATOMIC_REQUESTS"):
+        return False
+    for node in module.find(ast.Dict):
+        for key, value in zip(node.keys, node.values):
+            if isinstance(key, ast.Constant) and key.value == "ATOMIC_REQUESTS" and constant(value, module) is True:
+                return True
+    for node in module.find(ast.Assign):
+        for target in node.targets:
+            if isinstance(target, ast.Subscript) and constant(target.slice, module) == "ATOMIC_REQUESTS":
+                return constant(node.value, module) is True
+    return any(
+        word.arg == "ATOMIC_REQUESTS" and constant(word.value, module) is True
+        for call in module.find(ast.Call)
+        for word in call.keywords
+    )
+
 
 def build(files: Files, progress: Callable[[int, int], None] = lambda *_: None) -> Project:
     """Parse what can matter and index it. Test code is left out; a name that leads there is still followed."""
@@ -378,7 +465,7 @@ def build(files: Files, progress: Callable[[int, int], None] = lambda *_: None) 
         _find_tasks(project, module)
     for module in project.modules:
         project.dispatches[module] = list(_dispatches(project, module))
-        project.settings += _settings(project, module)
+    project.settings += find_settings(project)
     for module in project.modules:
         project.beat += _beat_entries(project, module)
     return project
@@ -558,55 +645,6 @@ def _looks_like_task(node: ast.AST, project: Project, module: Module) -> bool:
         return False
     parts = name.split(".")
     return len(parts) > 2 and parts[-2] in ("tasks", "celery_tasks") and not isinstance(node, ast.Call)
-
-
-def _settings(project: Project, module: Module) -> Iterator[Setting]:
-    """Settings of Django's kind at a settings module's top level or in its classes, and those set on ``app.conf``."""
-    name = module.path.rpartition("/")[2]
-    if name.startswith("celeryconfig") or name == "celery_config.py":
-        for key, values in module.assignments.items():
-            if not key.startswith("_"):
-                for value in values:
-                    yield Setting(key, value, value, module, "module", module.name)
-    elif not module.is_migration and (
-        SETTINGS_MARKS & module.assignments.keys()
-        or "settings" in module.path.lower()
-        or module.mentions(b"Configuration")
-    ):
-        for key, values in module.assignments.items():
-            if key.isupper():
-                for value in values:
-                    yield Setting(key, value, value, module, "django", module.name)
-        for node in module.find(ast.ClassDef):
-            for part in node.body:
-                if (
-                    isinstance(part, ast.Assign)
-                    and isinstance(part.targets[0], ast.Name)
-                    and part.targets[0].id.isupper()
-                ):
-                    owner = f"{module.name}.{node.name}"
-                    yield Setting(part.targets[0].id, part.value, part, module, "django", owner)
-    for node in module.find(ast.Assign):
-        target = node.targets[0]
-        if isinstance(target, ast.Attribute) and _is_conf(target.value, project, module):
-            yield Setting(target.attr, node.value, node, module, "conf", module.name)
-        elif isinstance(target, ast.Subscript) and _is_conf(target.value, project, module):
-            key = constant(target.slice, module)
-            if isinstance(key, str):
-                yield Setting(key, node.value, node, module, "conf", module.name)
-    for call in module.find(ast.Call):
-        if (
-            isinstance(call.func, ast.Attribute)
-            and call.func.attr == "update"
-            and _is_conf(call.func.value, project, module)
-        ):
-            parts = mapping(call.args[0], module) if call.args else {}
-            for key, value in {**(parts or {}), **{w.arg: w.value for w in call.keywords if w.arg}}.items():
-                yield Setting(key, value, value, module, "conf", module.name)
-
-
-def _is_conf(node: ast.AST, project: Project, module: Module) -> bool:
-    return isinstance(node, ast.Attribute) and node.attr == "conf" and project.is_app(node.value, module)
 
 
 def _beat_entries(project: Project, module: Module) -> Iterator[BeatEntry]:
