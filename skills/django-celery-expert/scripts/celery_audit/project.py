@@ -23,6 +23,7 @@ DECORATORS = {
     "celery.decorators.task", "celery.task.periodic_task", "celery.decorators.periodic_task",
 }  # fmt: skip
 TASK_BASES = {"celery.Task", "celery.app.task.Task", "celery.task.Task", "celery.contrib.django.task.DjangoTask"}
+APP_CLASSES = {"celery.Celery", "celery.app.Celery", "celery.app.base.Celery"}
 APP_NAMES = {"app", "celery", "celery_app", "capp", "current_app"}
 PUBLISHES = {"delay", "apply_async", "delay_on_commit", "apply_async_on_commit"}
 SIGNATURES = {"s", "si", "signature", "subtask"}
@@ -483,11 +484,15 @@ def _find_apps(project: Project) -> None:
 
 def _makes_app(project: Project, module: Module, call: ast.Call) -> bool:
     name = project.meaning(call.func, module)
-    if name in ("celery.Celery", "celery.app.Celery", "celery.app.base.Celery"):
+    if name in APP_CLASSES:
         return True
     found = project.definition(name)
+    if found and isinstance(found[1], ast.FunctionDef):  # app = create_application()
+        return any(project.meaning(inner.func, found[0]) in APP_CLASSES for inner in calls_in(found[1])) and any(
+            isinstance(node, ast.Return) and node.value is not None for node in own_nodes(found[1])
+        )
     return bool(found and isinstance(found[1], ast.ClassDef)) and any(
-        base in ("celery.Celery", "celery.app.base.Celery")
+        base in APP_CLASSES
         for base, *_ in project.bases(found[1], found[0])  # type: ignore[index,arg-type]
     )
 
@@ -504,7 +509,11 @@ def _find_wrappers(project: Project) -> None:
                         project.wrappers[f"{module.name}.{name}"] = made
             for name, values in module.assignments.items():  # base_task = partial(shared_task, bind=True)
                 value = values[-1]
-                if isinstance(value, ast.Call) and module.qualified(value.func) == "functools.partial" and value.args:
+                if isinstance(value, (ast.Name, ast.Attribute)):  # our_task = shared_task
+                    made = project.task_decorator(value, module)
+                    if made is not None:
+                        project.wrappers.setdefault(f"{module.name}.{name}", made)
+                elif isinstance(value, ast.Call) and module.qualified(value.func) == "functools.partial" and value.args:
                     made = project.task_decorator(value.args[0], module)
                     if made is not None:
                         options = {word.arg: word.value for word in value.keywords if word.arg}

@@ -1,0 +1,59 @@
+"""The index resolves what real projects do with apps, decorators and names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from celery_audit.files import discover
+from celery_audit.project import Project, build
+from trees import write
+
+
+def project_of(folder: Path, example: str) -> Project:
+    write(folder, example)
+    return build(discover(str(folder), lambda _: False))
+
+
+def test_app_made_by_a_function(tmp_path: Path) -> None:
+    project = project_of(
+        tmp_path,
+        """
+=== shop/worker.py
+from celery import Celery
+
+def create_application():
+    application = Celery("shop")
+    application.autodiscover_tasks()
+    return application
+
+app = create_application()
+=== orders/tasks.py
+from shop.worker import app
+
+@app.task(queue="mail")
+def send(pk): ...
+""",
+    )
+    assert project.apps == {"shop.worker.app"}
+    assert list(project.tasks) == ["orders.tasks.send"]
+
+
+def test_decorator_under_another_name(tmp_path: Path) -> None:
+    project = project_of(
+        tmp_path,
+        """
+=== core/celery.py
+from celery import shared_task
+
+our_task = shared_task
+=== orders/tasks.py
+from core.celery import our_task
+
+@our_task(bind=True)
+def send(self, pk): ...
+
+@our_task
+def plain(pk): ...
+""",
+    )
+    assert sorted(project.tasks) == ["orders.tasks.plain", "orders.tasks.send"]
