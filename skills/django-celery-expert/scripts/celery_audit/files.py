@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from dataclasses import dataclass, field
 from typing import Callable
 
@@ -45,14 +46,18 @@ class Files:
         """The file's bytes; None, and an entry in ``problems``, when it is too large or unreadable."""
         full = os.path.join(self.root, path)
         try:
-            if os.path.getsize(full) > MAX_BYTES:
-                self.problems.append((path, f"larger than {MAX_BYTES:,} bytes, not read"))
+            if not stat.S_ISREG(os.stat(full).st_mode):  # a pipe would wait for ever, a device might never end
+                self.problems.append((path, "no regular file, not read"))
                 return None
             with open(full, "rb") as file:
-                return file.read()
+                source = file.read(MAX_BYTES + 1)
         except OSError as error:
             self.problems.append((path, f"cannot be read: {error.strerror}"))
             return None
+        if len(source) > MAX_BYTES:
+            self.problems.append((path, f"larger than {MAX_BYTES:,} bytes, not read"))
+            return None
+        return source
 
 
 def discover(root: str, excluded: Callable[[str], bool]) -> Files:

@@ -7,6 +7,8 @@ other names: all of that is resolved here, so that a rule sees a `Task` or a `Di
 from __future__ import annotations
 
 import ast
+import os
+import traceback
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,7 +18,7 @@ from typing import Any, Callable, NamedTuple
 from .configuration import VISIBILITY, Setting, families, find_settings, kind_of_url, text_of, value_of
 from .files import PYTHON, Files, is_test
 from .infer import UNKNOWN, assigned, constant, mapping, own_nodes
-from .module import MAX_DEPTH, Function, Module, Unreadable, has_open_keywords, keyword
+from .module import LINE_END, MAX_DEPTH, Function, Module, Unreadable, has_open_keywords, keyword
 
 DECORATORS = {
     "celery.shared_task", "celery.app.shared_task", "celery.app.base.shared_task", "celery.task", "celery.task.task",
@@ -30,6 +32,9 @@ SIGNATURES = {"s", "si", "signature", "subtask"}
 CANVAS = {
     f"celery{place}.{name}" for place in ("", ".canvas") for name in ("chain", "group", "chord", "chunks", "signature")
 }
+
+
+MAX_LINE = 10_000  # characters of a deployment file's line; what is longer is data
 
 
 @dataclass(eq=False)
@@ -139,6 +144,14 @@ class BeatEntry(NamedTuple):
     call: ast.Call | None = None  # of add_periodic_task
 
 
+class Failure(NamedTuple):
+    """Something of the audit itself broke on some code; the rest of the run goes on without it."""
+
+    path: str
+    step: str  # a rule's id, or "index"
+    error: str  # one line: what, and where in the audit
+
+
 class TextFile(NamedTuple):
     """A deployment file: Compose, Kubernetes, systemd, supervisor, Procfile, Dockerfile, shell."""
 
@@ -169,6 +182,7 @@ class Project:
     namespaces: set[Any] = field(default_factory=set)  # of apps configured from Django's settings; None: without one
     beat: list[BeatEntry] = field(default_factory=list)
     unparsed: list[tuple[str, int, str]] = field(default_factory=list)  # path, line, why
+    failures: list[Failure] = field(default_factory=list)
     _loaded: dict[str, Module | None] = field(default_factory=dict)
     _resolved: dict[str, str] = field(default_factory=dict)
 
@@ -184,7 +198,17 @@ class Project:
                     self._loaded[path] = Module(path, source)
                 except Unreadable as error:
                     self.unparsed.append((path, error.line, str(error)))
+                except Exception as error:  # one odd file must not end the run
+                    self.failed(path, "index", error)
         return self._loaded[path]
+
+    def failed(self, path: str, step: str, error: Exception) -> None:
+        """Note that a step of the audit raised, once for each file."""
+        if not any(failure[:2] == (path, step) for failure in self.failures):
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            place = f"{os.path.basename(frame.filename)}:{frame.lineno}"
+            said = " ".join(str(error).split())[:200]
+            self.failures.append(Failure(path, step, f"{type(error).__name__} at {place}: {said}".rstrip(": ")))
 
     @cached_property
     def _by_suffix(self) -> dict[str, list[str]]:
@@ -262,17 +286,22 @@ class Project:
         return self.resolve(module.qualified(node), module.path)
 
     def bases(
-        self, node: ast.ClassDef, module: Module, depth: int = 0
+        self, node: ast.ClassDef, module: Module, seen: set[str] | None = None
     ) -> Iterator[tuple[str, Module | None, ast.ClassDef | None]]:
-        """The classes a class derives from, near to far: resolved name, and the project's own module and node."""
+        """The classes a class derives from, near to far, each once: resolved name, and the project's module and node.
+
+        No more than MAX_DEPTH classes: a longer chain is nobody's code.
+        """
+        seen = set() if seen is None else seen
         for base in node.bases:
             name = self.meaning(base, module)
-            if name is None or depth > MAX_DEPTH:
+            if name is None or name in seen or len(seen) > MAX_DEPTH:
                 continue
+            seen.add(name)
             found = self.definition(name)
             if found and isinstance(found[1], ast.ClassDef) and found[1] is not node:
                 yield name, found[0], found[1]
-                yield from self.bases(found[1], found[0], depth + 1)
+                yield from self.bases(found[1], found[0], seen)
             else:
                 yield name, None, None
 
@@ -459,17 +488,27 @@ def build(files: Files, progress: Callable[[int, int], None] = lambda *_: None) 
     for path in files.text:
         source = files.read(path)
         if source is not None and b"celery" in source.lower():
-            project.text.append(TextFile(path, source.decode("utf-8", errors="replace").splitlines()))
-    _find_apps(project)
-    _find_wrappers(project)
+            lines = LINE_END.split(source.decode("utf-8", errors="replace"))
+            project.text.append(TextFile(path, [line[:MAX_LINE] for line in lines]))
+    _step(project, "", _find_apps, project)
+    _step(project, "", _find_wrappers, project)
     for module in project.modules:
-        _find_tasks(project, module)
+        _step(project, module.path, _find_tasks, project, module)
     for module in project.modules:
-        project.dispatches[module] = list(_dispatches(project, module))
-    project.settings += find_settings(project)
+        project.dispatches[module] = _step(project, module.path, _dispatches, project, module)
+    project.settings += _step(project, "", find_settings, project)
     for module in project.modules:
-        project.beat += _beat_entries(project, module)
+        project.beat += _step(project, module.path, _beat_entries, project, module)
     return project
+
+
+def _step(project: Project, path: str, step: Callable[..., Any], *arguments: object) -> list[Any]:
+    """What a step of the index yields; nothing, and a note, where it raises."""
+    try:
+        return list(step(*arguments) or ())
+    except Exception as error:
+        project.failed(path, "index", error)
+        return []
 
 
 def _find_apps(project: Project) -> None:
@@ -623,27 +662,28 @@ def _dispatches(project: Project, module: Module) -> Iterator[Dispatch]:
                 yield Dispatch(call, module, method, None, target)
 
 
-def is_canvas(node: ast.AST | None, project: Project, module: Module, depth: int = 0) -> bool:
+def is_canvas(node: ast.AST | None, project: Project, module: Module) -> bool:
     """Whether an expression is a signature: ``chain(…)``, ``task.si(…)``, ``a | b``, or a variable of one."""
-    if depth > MAX_DEPTH or node is None:
-        return False
-    if isinstance(node, ast.Name):
-        return is_canvas(assigned(node), project, module, depth + 1)
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-        return is_canvas(node.left, project, module, depth + 1) or is_canvas(node.right, project, module, depth + 1)
-    if isinstance(node, ast.Call):
-        if project.meaning(node.func, module) in CANVAS:
-            return True
-        if isinstance(node.func, ast.Attribute):
-            if node.func.attr in SIGNATURES:
-                return project.task_of(node.func.value, module) is not None or _looks_like_task(
-                    node.func.value, project, module
-                )
-            if node.func.attr in ("set", "on_error", "clone"):
-                return is_canvas(node.func.value, project, module, depth + 1)
-        return isinstance(node.func, ast.Call) and is_canvas(
-            node.func, project, module, depth + 1
-        )  # chord(header)(body)
+    stack, seen = [node], 0
+    while stack and seen < MAX_DEPTH:
+        node, seen = stack.pop(), seen + 1
+        if isinstance(node, ast.Name):
+            stack.append(assigned(node))
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+            stack += [node.right, node.left]
+        elif isinstance(node, ast.Call):
+            function = node.func
+            if project.meaning(function, module) in CANVAS:
+                return True
+            if isinstance(function, ast.Attribute):
+                before = function.value
+                if function.attr in SIGNATURES:
+                    if project.task_of(before, module) is not None or _looks_like_task(before, project, module):
+                        return True
+                elif function.attr in ("set", "on_error", "clone"):
+                    stack.append(before)
+            elif isinstance(function, ast.Call):  # chord(header)(body)
+                stack.append(function)
     return False
 
 
