@@ -20,7 +20,7 @@ ARITHMETIC = {
     ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
 }
-MAX_STEPS = 10_000  # of one evaluation; a long list of names is no more
+MAX_STEPS = 2_000  # of one evaluation; the longest list of names has fewer
 MAX_NUMBER = 10**100
 MAX_TEXT = 100_000
 SECONDS = {"weeks": 604_800, "days": 86_400, "hours": 3_600, "minutes": 60, "seconds": 1, "milliseconds": 0.001}
