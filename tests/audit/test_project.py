@@ -57,3 +57,27 @@ def plain(pk): ...
 """,
     )
     assert sorted(project.tasks) == ["orders.tasks.plain", "orders.tasks.send"]
+
+
+def test_beat_entries_wherever_they_stand(tmp_path: Path) -> None:
+    project = project_of(
+        tmp_path,
+        """
+=== shop/schedule.py
+from celery.schedules import crontab
+
+COMMON = {"common": {"task": "a", "schedule": 1}}
+BEAT_SCHEDULE = {**COMMON, "own": {"task": "b", "schedule": 2}}
+BEAT_SCHEDULE["late"] = {"task": "c", "schedule": 3}
+BEAT_SCHEDULE.update({"more": {"task": "d", "schedule": 4}})
+REPORTS = {"report": {"task": "e", "schedule": crontab(0, 3)}}
+
+def nightly(name):
+    return {"task": "f", "schedule": crontab(0, 4)}
+
+OTHER = {"task": "write tests", "schedule": "monday"}
+""",
+    )
+    assert sorted(entry.parts["task"].value for entry in project.beat) == ["a", "b", "c", "d", "e", "f"]
+    assert project.has_module("shop.schedule")
+    assert not project.has_module("shop.schedules")

@@ -222,6 +222,10 @@ class Project:
                 index[".".join(parts[start:])].append(path)
         return index
 
+    def has_module(self, dotted: str) -> bool:
+        """Whether a file of the project may be imported under that name, readable or not."""
+        return dotted in self._by_suffix
+
     def find_module(self, dotted: str, importer: str = "") -> Module | None:
         """The project's module of that dotted name; of several, the one nearest to the importing file."""
         paths = self._by_suffix.get(dotted, ())
@@ -697,19 +701,37 @@ def _looks_like_task(node: ast.AST, project: Project, module: Module) -> bool:
 
 
 def _beat_entries(project: Project, module: Module) -> Iterator[BeatEntry]:
-    schedules = [
+    """Entries of every dict that is, or is merged into, a ``…BEAT_SCHEDULE``; calls of ``add_periodic_task``; and
+    dicts elsewhere whose schedule is one of Celery's.
+    """
+    if not module.mentions(b"BEAT_SCHEDULE", b"beat_schedule", b"add_periodic_task", b"celery.schedules"):
+        return
+    found: set[int] = set()
+    for entry in _written_entries(project, module):
+        found.add(id(entry.node))
+        yield entry
+    for node in module.find(ast.Dict):  # in a function that builds the schedule, or under a name of its own
+        if id(node) not in found and any(
+            isinstance(key, ast.Constant) and key.value == "schedule" for key in node.keys
+        ):
+            parts = mapping(node, module) or {}
+            made = parts.get("schedule")
+            by_celery = isinstance(made, ast.Call) and (project.meaning(made.func, module) or "").startswith(
+                "celery.schedules."
+            )
+            if by_celery and "task" in parts:
+                yield BeatEntry("", parts, node, module)
+
+
+def _written_entries(project: Project, module: Module) -> Iterator[BeatEntry]:
+    displays: list[ast.AST | None] = [
         setting.value
         for setting in project.settings
         if setting.module is module and setting.written.upper().endswith(("BEAT_SCHEDULE", "CELERYBEAT_SCHEDULE"))
     ]
-    for schedule in schedules:
-        for node in ast.walk(schedule):
-            if isinstance(node, ast.Dict) and node is schedule:
-                for key, value in zip(node.keys, node.values):
-                    parts = mapping(value, module)
-                    name = constant(key, module)
-                    if parts is not None:
-                        yield BeatEntry(name if isinstance(name, str) else "", parts, value, module)
+    for name, values in module.assignments.items():  # also where no settings are looked for: shop/schedule.py
+        if name.upper().endswith("BEAT_SCHEDULE"):
+            displays += values
     for node in module.find(ast.Assign):  # CELERY_BEAT_SCHEDULE["nightly"] = {...}
         target = node.targets[0]
         if isinstance(target, ast.Subscript) and _ends_with(target.value, "BEAT_SCHEDULE"):
@@ -718,10 +740,31 @@ def _beat_entries(project: Project, module: Module) -> Iterator[BeatEntry]:
             if parts is not None:
                 yield BeatEntry(name if isinstance(name, str) else "", parts, node.value, module)
     for call in module.find(ast.Call):
-        if isinstance(call.func, ast.Attribute) and call.func.attr == "add_periodic_task":
+        if not isinstance(call.func, ast.Attribute):
+            continue
+        if call.func.attr == "update" and _ends_with(call.func.value, "BEAT_SCHEDULE"):
+            displays += call.args
+        elif call.func.attr == "add_periodic_task":
             parts = {word.arg: word.value for word in call.keywords if word.arg}
             parts.update(zip(("schedule", "task", "args", "kwargs", "name"), call.args))
             yield BeatEntry("", parts, call, module, call)
+    seen: set[int] = set()
+    while displays:
+        display = displays.pop(0)
+        if isinstance(display, ast.Name):
+            values = module.assignments.get(display.id, [])
+            display = values[0] if len(values) == 1 else None
+        if not isinstance(display, ast.Dict) or id(display) in seen:
+            continue
+        seen.add(id(display))
+        for key, value in zip(display.keys, display.values):
+            if key is None:  # {**BASE_SCHEDULE, ...}
+                displays.append(value)
+                continue
+            parts = mapping(value, module)
+            name = constant(key, module)
+            if parts is not None:
+                yield BeatEntry(name if isinstance(name, str) else "", parts, value, module)
 
 
 def _ends_with(node: ast.AST, end: str) -> bool:
