@@ -23,7 +23,7 @@ from .registry import RULES, SEVERITIES
 def parser() -> argparse.ArgumentParser:
     arguments = argparse.ArgumentParser(
         prog="celery_audit",
-        description="Find mistakes in how a Django project uses Celery. Reads only; nothing audited is imported or run.",
+        description="Find mistakes in how a Django project uses Celery. It only reads; nothing audited is run.",
         epilog="Exit status: 0 clean, 1 findings, 2 could not run. `# noqa: DCE101` on a line silences a rule there. "
         "[tool.celery_audit] in pyproject.toml takes select, ignore, exclude, min-severity and baseline.",
     )
@@ -137,9 +137,8 @@ def _write_baseline(path: str, result: Result, looked_at: Callable[[str, str], b
     before = baseline.read(path) if os.path.exists(path) else Counter()
     kept = Counter({key: n for key, n in before.items() if not looked_at(key[0], key[1])})
     number = baseline.write(path, result.findings, kept)
-    print(
-        f"Wrote {report.plural(number, 'finding')} to {report.plain(path)}; --baseline {report.plain(path)} passes them."
-    )
+    name = report.plain(path)
+    print(f"Wrote {report.plural(number, 'finding')} to {name}; --baseline {name} passes them.")
     for line in report.failed(result):
         print(line, file=sys.stderr)
     return 2 if result.project.failures else 0

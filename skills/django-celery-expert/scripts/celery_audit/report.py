@@ -117,11 +117,10 @@ def text(view: View, colour: bool) -> str:
 
 def _groups(findings: Iterable[Finding]) -> dict[Rule, list[Finding]]:
     """The findings of each rule, the most severe rules first."""
-    groups: dict[str, list[Finding]] = {}
+    groups: dict[Rule, list[Finding]] = {}
     for finding in findings:
-        groups.setdefault(finding.rule.id, []).append(finding)
-    order = sorted(groups, key=lambda id: (-SEVERITIES.index(groups[id][0].rule.severity), id))
-    return {groups[id][0].rule: groups[id] for id in order}
+        groups.setdefault(finding.rule, []).append(finding)
+    return dict(sorted(groups.items(), key=lambda item: (-SEVERITIES.index(item[0].severity), item[0].id)))
 
 
 def _shares(counts: list[int], limit: int) -> list[int]:
@@ -148,7 +147,8 @@ def _summary(view: View, paint: Paint) -> Iterator[str]:
         said = paint(BOLD, f"{plural(number, 'finding')}: {', '.join(kinds)}")
     else:
         said = paint(GREEN, "No findings")
-    yield f"{said} in {plain(os.path.abspath(view.root))} (celery_audit {view.version}, {plural(len(result.rules), 'rule')})"
+    tool = f"celery_audit {view.version}, {plural(len(result.rules), 'rule')}"
+    yield f"{said} in {plain(os.path.abspath(view.root))} ({tool})"
     yield f"Looked at {_looked_at(result)}."
     if not has_celery(result):
         yield "No Celery found: nothing imports it, and no deployment file names it. Is this the project's folder?"
@@ -487,10 +487,8 @@ def github(view: View) -> str:
                 where += f",col={finding.column},endColumn={finding.end_column}"
             message = _escape(f"{finding.message}. {rule.fix}")
             lines.append(f"::{level} {where},title={rule.id} {rule.name}::{message}")
-    for failure in view.result.project.failures:
-        lines.append(
-            f"::error title=celery_audit failed::{_escape(f'{failure.step} on {failure.path}: {failure.error}')}"
-        )
+    failures = [f"{failure.step} on {failure.path}: {failure.error}" for failure in view.result.project.failures]
+    lines += [f"::error title=celery_audit failed::{_escape(failure)}" for failure in failures]
     return "\n".join([*lines, *_summary(view, Paint(False))])
 
 
