@@ -495,7 +495,7 @@ def github(view: View) -> str:
 def _escape(words: str, more: str = "") -> str:
     for character in "%\r\n" + more:
         words = words.replace(character, f"%{ord(character):02X}")
-    return words
+    return plain(words)
 
 
 FORMATS = {"json": as_json, "sarif": sarif, "github": github}
