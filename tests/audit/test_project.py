@@ -81,3 +81,63 @@ OTHER = {"task": "write tests", "schedule": "monday"}
     assert sorted(entry.parts["task"].value for entry in project.beat) == ["a", "b", "c", "d", "e", "f"]
     assert project.has_module("shop.schedule")
     assert not project.has_module("shop.schedules")
+
+
+def test_tasks_in_classes_and_functions_and_names_that_a_function_binds(tmp_path: Path) -> None:
+    project = project_of(
+        tmp_path,
+        """
+=== orders/tasks.py
+from celery import shared_task
+
+@shared_task
+def send(pk): ...
+
+class Mail:
+    @staticmethod
+    @shared_task
+    def send(pk): ...
+
+def make():
+    @shared_task
+    def send(pk): ...
+
+def shadowed(prepare):
+    send, other = prepare()
+    send.apply_async()
+
+def used():
+    Mail.send.delay(1)
+""",
+    )
+    assert sorted(project.tasks) == ["orders.tasks.Mail.send", "orders.tasks.make.<locals>.send", "orders.tasks.send"]
+    (module,) = project.modules
+    assert [dispatch.task.qualified for dispatch in project.dispatches[module]] == ["orders.tasks.Mail.send"]
+
+
+def test_parameters_behind_a_wrapper(tmp_path: Path) -> None:
+    project = project_of(
+        tmp_path,
+        """
+=== core/celery.py
+from celery import shared_task
+
+def plain(*args, **kwargs):
+    return shared_task(*args, acks_late=True, **kwargs)
+
+def around(function):
+    def inner(self, *args):
+        return function(*args)
+    return shared_task(bind=True)(inner)
+=== orders/tasks.py
+from core.celery import around, plain
+
+@plain()
+def send(pk): ...
+
+@around
+def other(pk): ...
+""",
+    )
+    assert project.tasks["orders.tasks.send"].bound is False
+    assert project.tasks["orders.tasks.other"].bound is None

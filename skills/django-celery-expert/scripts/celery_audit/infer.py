@@ -108,6 +108,16 @@ def local_values(function: ast.AST, name: str) -> list[ast.expr | None]:
     return _bindings(function).get(name, [])
 
 
+def binding_scope(name: ast.Name) -> ast.AST | None:
+    """The innermost function around a name that binds it; None for names of the module."""
+    function = scope(name)
+    while function is not None:
+        if local_values(function, name.id):
+            return function
+        function = scope(function)
+    return None
+
+
 def _bindings(function: ast.AST) -> dict[str, list[ast.expr | None]]:
     """Each local name and its bindings, parameters included; kept on the function's node."""
     kept = getattr(function, "bindings", None)

@@ -17,8 +17,8 @@ from typing import Any, Callable, NamedTuple
 
 from .configuration import VISIBILITY, Setting, families, find_settings, kind_of_url, text_of, value_of
 from .files import PYTHON, Files, is_test
-from .infer import UNKNOWN, assigned, constant, mapping, own_nodes
-from .module import LINE_END, MAX_DEPTH, Function, Module, Unreadable, has_open_keywords, keyword
+from .infer import UNKNOWN, assigned, binding_scope, constant, mapping, own_nodes
+from .module import LINE_END, MAX_DEPTH, Function, Module, Unreadable, has_open_keywords, keyword, parents
 
 DECORATORS = {
     "celery.shared_task", "celery.app.shared_task", "celery.app.base.shared_task", "celery.task", "celery.task.task",
@@ -165,6 +165,7 @@ class Wrapper:
 
     options: dict[str, ast.expr]
     module: Module
+    plain: bool = True  # whether it hands the function itself to Celery, not one of its own around it
 
 
 @dataclass(eq=False)
@@ -354,7 +355,7 @@ class Project:
     def task_of(self, node: ast.AST, module: Module) -> Task | None:
         """The task an expression stands for: a name, an attribute, or a local variable that holds one."""
         name = self.meaning(node, module)
-        if name is not None:
+        if name is not None and not (isinstance(node, ast.Name) and binding_scope(node)):
             return self.tasks.get(name)
         if isinstance(node, ast.Name):
             value = assigned(node)
@@ -376,6 +377,34 @@ class Project:
             return self.by_name[name][0]
         return next(
             (t for t in self.tasks.values() if not t.has_explicit_name and t.qualified.endswith(f".{name}")), None
+        )
+
+    @cached_property
+    def task_classes(self) -> dict[ast.expr, Module]:
+        """The classes that apps make their tasks of: ``Celery("shop", task_cls=ShopTask)``, and where that stands."""
+        found: dict[ast.expr, Module] = {}
+        for name in self.apps:
+            place = self.definition(name)
+            if place and isinstance(place[1], ast.Call):
+                given = keyword(place[1], "task_cls")
+                if given is not None:
+                    found[given] = place[0]
+                made = self.definition(self.meaning(place[1].func, place[0]))
+                if made and isinstance(made[1], ast.ClassDef):
+                    for part in made[1].body:
+                        if isinstance(part, ast.Assign) and getattr(part.targets[0], "id", "") == "task_cls":
+                            found[part.value] = made[0]
+        return found
+
+    @cached_property
+    def extends_json(self) -> bool:
+        """Whether the project teaches kombu to encode more types, or registers serializers of its own."""
+        return any(
+            (module.qualified(call.func) or "").startswith("kombu.")
+            and (module.qualified(call.func) or "").endswith((".register", ".register_type"))
+            for module in self.modules
+            if module.mentions(b"kombu")
+            for call in module.find(ast.Call)
         )
 
     # Settings.
@@ -573,7 +602,9 @@ def _makes_task(project: Project, module: Module, function: ast.FunctionDef) -> 
             made = project.task_decorator(node, module)
             if made is not None and any(isinstance(part, ast.Return) for part in ast.walk(function)):
                 options = {word.arg: word.value for word in node.keywords if word.arg}
-                return Wrapper({**made.options, **options}, module)
+                inner = any(isinstance(part, Function) for part in ast.walk(function) if part is not function)
+                plain = made.plain and not inner
+                return Wrapper({**made.options, **options}, module, plain)
     return None
 
 
@@ -631,7 +662,9 @@ def _add_task(
         project.meaning(decorator.func if isinstance(decorator, ast.Call) else decorator, module) in project.wrappers
     )
     options = {**wrapper.options, **written}
-    bind = constant(options.get("bind"), module) if "bind" in options else (UNKNOWN if is_open or is_wrapped else False)
+    bind = constant(options["bind"], module) if "bind" in options else (UNKNOWN if is_open else False)
+    if not wrapper.plain:
+        bind = UNKNOWN  # what the function around it passes on is its own affair
     base = options.get("base")
     if base is not None:
         found = project.definition(project.meaning(base, module))
@@ -643,9 +676,20 @@ def _add_task(
                         options = {part.targets[0].id: part.value, **options}
         else:
             is_open = True
-    qualified = f"{module.name}.{name or node.name}"  # type: ignore[attr-defined]
+    qualified = f"{module.name}.{name or _path_to(node)}"
     bound = bind if isinstance(bind, bool) else None
     project.tasks[qualified] = Task(qualified, module, node, function, options, is_open or is_wrapped, decorator, bound)
+
+
+def _path_to(node: ast.AST) -> str:
+    """``Shop.send`` for a method, ``make.<locals>.send`` for what a function defines."""
+    path = node.name  # type: ignore[attr-defined]
+    for parent in parents(node):
+        if isinstance(parent, ast.ClassDef):
+            path = f"{parent.name}.{path}"
+        elif isinstance(parent, Function):
+            path = f"{parent.name}.<locals>.{path}"
+    return path
 
 
 def _dispatches(project: Project, module: Module) -> Iterator[Dispatch]:
