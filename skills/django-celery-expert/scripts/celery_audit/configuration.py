@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MARKS = {"INSTALLED_APPS", "DATABASES", "MIDDLEWARE", "ROOT_URLCONF", "SECRET_KEY"}
 NOT_PRODUCTION = {
     "test", "tests", "testing", "unittest", "pytest", "ci", "dev", "devel", "develop", "development", "local",
-    "localhost", "debug", "example", "examples", "sample", "sandbox", "e2e", "build", "travis", "github",
+    "localhost", "debug", "example", "examples", "sample", "sandbox", "e2e", "build", "travis", "github", "compose",
 }  # fmt: skip
 MAX_STEPS_OF_TEXT = 200  # of one text put together; each may ask for a constant
 WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")

@@ -39,7 +39,7 @@ class Module:
     def __init__(self, path: str, source: bytes) -> None:
         self.path = path
         self.tree = parse(source)
-        self._source = source
+        self.source = source
         parts = PurePosixPath(path).with_suffix("").parts
         self.is_package = parts[-1] == "__init__"
         self.name = ".".join(parts[:-1] if self.is_package else parts)
@@ -108,12 +108,12 @@ class Module:
     def lines(self) -> list[str]:
         """The file's lines, decoded; made when a report or a ``noqa`` asks."""
         if not hasattr(self, "_lines"):
-            self._lines = LINE_END.split(_decode(self._source))
+            self._lines = LINE_END.split(_decode(self.source))
         return self._lines
 
     def mentions(self, *words: bytes) -> bool:
         """Whether the file's bytes hold any of the words: the cheap question before a dear one."""
-        return any(word in self._source for word in words)
+        return any(word in self.source for word in words)
 
     def qualified(self, node: ast.AST | None) -> str | None:
         """What a name or attribute chain stands for: ``transaction.atomic`` → ``django.db.transaction.atomic``.
