@@ -16,6 +16,7 @@ MAX_BYTES = 2_000_000  # of one file; no one writes more by hand
 PYTHON = re.compile(
     rb"celery|CELERY|Celery|[Tt]ask|TASK|\.delay|apply_async|on_commit|crontab|BROKER|ATOMIC_REQUESTS|INSTALLED_APPS"
 )
+PYTHON_PATH = re.compile(r"settings|celery_?config", re.IGNORECASE)  # matter whatever their bytes
 TEXT_NAME = re.compile(
     r"(^|[-_.])(docker-)?compose[\w.-]*\.ya?ml$|\.ya?ml$|\.service$|^Procfile|supervisor[\w.-]*\.(conf|ini)$"
     r"|(^|\.)Dockerfile|^Dockerfile|\.(sh|bash|conf|ini|tpl)$|^Makefile$",

@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Any, Callable, NamedTuple
 
 from .configuration import VISIBILITY, Setting, families, find_settings, kind_of_url, text_of, value_of
-from .files import PYTHON, Files, is_test
+from .files import PYTHON, PYTHON_PATH, Files, is_test
 from .infer import UNKNOWN, assigned, binding_scope, constant, mapping, own_nodes
 from .module import LINE_END, MAX_DEPTH, Function, Module, Unreadable, has_open_keywords, keyword, parents
 
@@ -513,7 +513,7 @@ def build(files: Files, progress: Callable[[int, int], None] = lambda *_: None) 
         if is_test(path):
             continue
         source = files.read(path)
-        if source is not None and PYTHON.search(source):
+        if source is not None and (PYTHON.search(source) or PYTHON_PATH.search(path)):
             module = project.load(path, source)
             if module is not None:
                 project.modules.append(module)

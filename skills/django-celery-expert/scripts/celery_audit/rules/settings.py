@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from urllib.parse import urlsplit
 
 from ..configuration import Setting, known, text_of, value_of
+from ..files import PYTHON, is_test
 from ..infer import UNKNOWN, constant, default_of_environment, mapping
 from ..module import Module, enclosing, keyword, scope
 from ..project import Project
@@ -58,12 +59,19 @@ def is_own(name: str, project: Project) -> bool:
     """Whether the project reads a setting of this name itself."""
     cache = project.__dict__.setdefault("_own_settings", {})
     if name not in cache:
-        pattern = re.compile(rf"(settings|conf)\.{name}\b|(getattr|hasattr)\([^()]*[\"']{name}[\"']".encode())
+        read = rf"(settings|conf)\.{name}\b(?!\s*=[^=])|(getattr|hasattr)\([^()]*[\"']{name}[\"']"
+        pattern = re.compile(read.encode())
         cache[name] = any(
             module.mentions(name.encode()) and (pattern.search(module.source) or _loads(name, module))
             for module in project.modules
-        )
+        ) or (not PYTHON.search(name.encode()) and _reads_anywhere(pattern, project))
     return cache[name]
+
+
+def _reads_anywhere(pattern: re.Pattern[bytes], project: Project) -> bool:
+    """Whether a file outside the index reads it: one that mentions nothing of Celery."""
+    sources = (project.files.read(path) for path in project.files.python if not is_test(path))
+    return any(source is not None and pattern.search(source) for source in sources)
 
 
 def _loads(name: str, module: Module) -> bool:
@@ -450,6 +458,9 @@ def _is_plain_list(node: ast.expr, module: Module, project: Project, depth: int 
     return False
 
 
+READS = re.compile(r"(env|config|secret|setting|get_)", re.IGNORECASE)  # functions that read the environment
+
+
 def origin(node: ast.AST | None, module: Module, project: Project, depth: int = 0) -> str | None:
     """What a URL is made of, such that equal answers are equal URLs: text, names of environment variables and names.
 
@@ -475,12 +486,26 @@ def origin(node: ast.AST | None, module: Module, project: Project, depth: int = 
         return None if left is None or right is None else left + right
     if isinstance(node, ast.Call):
         name = constant(node.args[0] if node.args else keyword(node, "name"), module)
-        if isinstance(name, str) and (default_of_environment(node) is not None or "env" in ast.dump(node.func).lower()):
+        if isinstance(name, str) and (default_of_environment(node) is not None or READS.search(ast.dump(node.func))):
             return f"${name}"
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "format" and not node.keywords:
+            return _formatted(node, module, project, depth)
     if isinstance(node, ast.Subscript) and "environ" in ast.dump(node.value):
         name = constant(node.slice, module)
         return f"${name}" if isinstance(name, str) else None
     return None
+
+
+def _formatted(call: ast.Call, module: Module, project: Project, depth: int) -> str | None:
+    """`origin` of ``"redis://{}/{}".format(HOST, 0)``."""
+    text = constant(call.func.value, module)  # type: ignore[attr-defined]
+    parts = [origin(part, module, project, depth + 1) for part in call.args]
+    if not isinstance(text, str) or None in parts:
+        return None
+    pieces = re.split(r"\{\d?\}", text)
+    if len(pieces) != len(parts) + 1 or "{" in "".join(pieces):
+        return None
+    return "".join(piece + part for piece, part in zip(pieces, [*parts, ""]))  # type: ignore[operator]
 
 
 def redis_database(text: str | None) -> tuple[str, str] | None:
@@ -494,7 +519,7 @@ def redis_database(text: str | None) -> tuple[str, str] | None:
     return f"{host}:{port or 6379}", database.strip("/") or "0"
 
 
-@rule("DCE710", "broker-shares-cache-database", "error", "configuration-guide#redis-broker")
+@rule("DCE710", "broker-shares-cache-database", "warning", "configuration-guide#redis-broker")
 def broker_shares_cache_database(setting: Setting, project: Project) -> Iterator[Problem]:
     """The broker and Django's cache live in one Redis database.
 
@@ -525,7 +550,10 @@ def broker_shares_cache_database(setting: Setting, project: Project) -> Iterator
     """
     if setting.written != "CACHES" or not setting.production:
         return
-    for alias, value in (mapping(setting.value, setting.module) or {}).items():
+    if not isinstance(setting.value, ast.Dict):
+        return
+    for key, value in zip(setting.value.keys, setting.value.values):
+        alias = constant(key, setting.module)
         cache = mapping(value, setting.module) or {}
         backend = text_of(cache.get("BACKEND"), setting.module, project) or ""
         if "redis" not in backend.lower():
@@ -539,9 +567,9 @@ def broker_shares_cache_database(setting: Setting, project: Project) -> Iterator
             and any(_same_database(broker, place, setting.module, project) for place in places)
             for broker in project.by_key.get("broker_url", ())
         ):
+            name = repr(alias) if isinstance(alias, str) else "of this alias"
             yield Problem(
-                f"cache {alias!r} and the broker share one Redis database: cache.clear() deletes queued tasks",
-                location or value,
+                f"cache {name} shares the broker's Redis database: cache.clear() deletes tasks", location or value
             )
 
 
@@ -898,7 +926,8 @@ def app_not_imported(project: Project) -> Iterator[Problem]:
     for module in project.modules:
         if module is home:
             continue
-        for imported in [*module.imports.values(), *module.stars]:
+        plain = [alias.name for node in module.find(ast.Import) for alias in node.names]
+        for imported in [*module.imports.values(), *module.stars, *plain]:
             if _leads_to(imported, module, home, project):
                 return
         if module.mentions(b"import_module", b"__import__") and module.mentions(stem):
