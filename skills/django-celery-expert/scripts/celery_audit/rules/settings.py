@@ -772,7 +772,7 @@ def requeue_loop_everywhere(setting: Setting, project: Project) -> Iterator[Prob
     Why: a task that kills its process (out of memory, a crash in C) goes back to the queue and kills the next one,
     without end on Redis and classic queues.
     Fix: Remove it; from Celery 5.7 use `retry_on_worker_lost=True` with `max_retries` on the tasks that need it.
-    Source: Measured (a task without options of its own inherits it, and its request asks for a requeue).
+    Source: Measured (a task without options of its own inherits it).
 
     Bad:
         === shop/settings.py
