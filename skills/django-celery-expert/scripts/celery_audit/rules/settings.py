@@ -183,9 +183,12 @@ def old_setting_name(setting: Setting, project: Project) -> Iterator[Problem]:
     namespaces = [name for name in project.namespaces if isinstance(name, str)]
     if namespaces:
         current = f"{namespaces[0]}_{setting.key.upper()}"
-        yield Problem(
-            f"{setting.written} is an old name: Celery 5.5 and 5.6 ignore it, 5.7 takes it for {current}", setting.node
-        )
+        family = project.family(setting.module)
+        if any(other.in_force and other.module in family for other in project.by_key[setting.key]):
+            what = f"{current} is set too and wins"
+        else:
+            what = f"Celery 5.5 and 5.6 ignore it, 5.7 takes it for {current}"
+        yield Problem(f"{setting.written} is an old name: {what}", setting.node)
 
 
 @rule("DCE703", "setting-outside-namespace", "error", "configuration-guide#project-layout")
@@ -638,8 +641,7 @@ def password_in_url(setting: Setting, project: Project) -> Iterator[Problem]:
 def guest_account(setting: Setting, project: Project) -> Iterator[Problem]:
     """A broker on another host is used as guest with the password that everyone knows.
 
-    Why: RabbitMQ lets guest in from the same host only; where that was lifted, as in its Docker image, whoever reaches
-    the port can read and write every queue.
+    Why: RabbitMQ lets guest in from the same host only; where that was lifted, whoever reaches the port can read and write every queue.
     Fix: Create a user and a virtual host for the project and read the URL from the environment.
     Source: https://www.rabbitmq.com/docs/access-control says that guest can only connect via localhost.
 
