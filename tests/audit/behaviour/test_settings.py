@@ -125,7 +125,7 @@ def test_eager_runs_in_the_caller() -> None:
     app = Celery("shop", broker="memory://", set_as_current=False)
     ran = []
 
-    @app.task(name="shop.note")
+    @app.task(name="shop.note", shared=False)
     def note() -> None:
         ran.append(os.getpid())
 
@@ -195,7 +195,7 @@ def test_rediss_results_say_how_they_check() -> None:
 def test_every_task_inherits(name: str) -> None:
     app = Celery("shop", set_as_current=False)
     app.conf[f"task_{name}"] = True
-    plain, own = app.task(mark, name="plain"), app.task(mark, name="own", **{name: False})
+    plain, own = app.task(mark, name="plain", shared=False), app.task(mark, name="own", shared=False, **{name: False})
     assert (getattr(app.tasks[plain.name], name), getattr(app.tasks[own.name], name)) == (True, False)
 
 

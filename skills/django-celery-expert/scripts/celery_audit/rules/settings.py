@@ -641,7 +641,8 @@ def password_in_url(setting: Setting, project: Project) -> Iterator[Problem]:
 def guest_account(setting: Setting, project: Project) -> Iterator[Problem]:
     """A broker on another host is used as guest with the password that everyone knows.
 
-    Why: RabbitMQ lets guest in from the same host only; where that was lifted, whoever reaches the port can read and write every queue.
+    Why: RabbitMQ lets guest in from the same host only; where that was lifted, whoever reaches the port can read and
+    write every queue.
     Fix: Create a user and a virtual host for the project and read the URL from the environment.
     Source: https://www.rabbitmq.com/docs/access-control says that guest can only connect via localhost.
 
