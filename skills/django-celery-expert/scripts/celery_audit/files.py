@@ -19,7 +19,9 @@ PYTHON = re.compile(
 PYTHON_PATH = re.compile(r"settings|celery_?config", re.IGNORECASE)  # matter whatever their bytes
 TEXT_NAME = re.compile(
     r"(^|[-_.])(docker-)?compose[\w.-]*\.ya?ml$|\.ya?ml$|\.service$|^Procfile|supervisor[\w.-]*\.(conf|ini)$"
-    r"|(^|\.)Dockerfile|^Dockerfile|\.(sh|bash|conf|ini|tpl)$|^Makefile$",
+    r"|(^|\.)Dockerfile|^Dockerfile|\.(sh|bash|conf|ini|tpl)$|^Makefile$|^justfile$"
+    r"|\.(ya?ml|service|conf|sh)\.(j2|jinja2?|tpl|template)$"
+    r"|^(start|run|entrypoint|celery|worker|beat|flower)([-_][\w-]+)?$|^[\w-]+[-_](entrypoint|worker|beat|flower)$",
     re.IGNORECASE,
 )
 
