@@ -90,6 +90,11 @@ def codex_plugin(facts: Facts) -> Facts:
     return facts | {"skills": "./skills/", "interface": interface}
 
 
+def agent_plugin(facts: Facts) -> Facts:
+    # The vendor-neutral manifest that Cursor, and by their documentation others, read. It takes no other keys.
+    return {"$schema": "https://agent-plugins.org/schemas/1.0.0/plugin.schema.json"} | facts
+
+
 def gemini_extension(facts: Facts) -> Facts:
     return {key: facts[key] for key in ("name", "version", "description")}
 
@@ -126,6 +131,7 @@ MANIFESTS: dict[str, Callable[[Facts], Facts | str]] = {
     "gemini-extension.json": gemini_extension,
     "package.json": npm_package,
     ".opencode/plugins/{name}.js": opencode_plugin,
+    "plugins/{name}/plugin.json": agent_plugin,
     "plugins/{name}/.claude-plugin/plugin.json": dict,  # the facts as they are
     "plugins/{name}/.codex-plugin/plugin.json": codex_plugin,
 }
