@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
-.PHONY: help setup validate test matrix freshness sync lint bench lock clean
+.PHONY: help setup validate test clients matrix freshness sync lint bench lock clean
 
 help: ## Name the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,26 @@ matrix: $(BIN)/.ready ## Run the references on every pair of Celery and Django, 
 freshness: $(BIN)/.ready ## Tell what newer releases change in what the references were verified on
 	@$(BIN)/python scripts/freshness.py
 
+clients: $(BIN)/.ready .tools/clients/.ready .tools/scanner/.ready ## Install, list, update and remove the skill with every real client (CHECK=1: write nothing)
+	@$(BIN)/python -m pytest tests/clients -n auto --record .tools/round-trips.json
+	@$(BIN)/python scripts/round_trips.py .tools/round-trips.json $(if $(CHECK),--check)
+
+# The clients are npm packages; the lock of the outside opinions brings the Node that installs and runs them.
+.tools/clients/.ready: tests/clients/package-lock.json | .tools/opinions/.ready
+	@echo "Installing the clients (1 GB) …"
+	@rm -rf $(@D) && mkdir -p $(@D)
+	@cp tests/clients/package.json tests/clients/package-lock.json tests/clients/.npmrc $(@D)
+	@cd $(@D) && PATH="$(CURDIR)/.tools/opinions/bin:$$PATH" && npm ci --silent \
+		&& npm rebuild --silent --ignore-scripts=false @anthropic-ai/claude-code >/dev/null \
+		|| { echo "make: npm could not install the clients; run 'npm ci' in $(@D) to see why" >&2; exit 2; }
+	@touch $@
+
+.tools/%/.ready: tests/clients/%.lock | $(BIN)/.ready
+	@echo "Setting up .tools/$* …"
+	@rm -rf $(@D) && $(BIN)/uv venv --quiet --python $(BIN)/python $(@D)
+	@$(BIN)/uv pip install --quiet --python $(@D)/bin/python --require-hashes -r $<
+	@touch $@
+
 lint: $(BIN)/.ready ## Check style: ruff for Python, rumdl for Markdown
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet
@@ -54,6 +74,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --
 lock: $(BIN)/.ready ## Resolve the locked dependencies anew
 	@$(LOCK) --group dev --python-version 3.11 --output-file requirements-dev.lock
 	@$(LOCK) --group oldest --python-version 3.11 --output-file requirements-oldest.lock
+	@for group in opinions scanner; do $(LOCK) --group $$group --python-version 3.11 --output-file tests/clients/$$group.lock; done
 
 clean: ## Remove everything that can be made again
 	@rm -rf $(VENV) .tools .pytest_cache .ruff_cache .rumdl_cache .hypothesis site
