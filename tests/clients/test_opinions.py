@@ -19,17 +19,10 @@ PLUGIN = Path("plugins", NAME)
 SKILLS = [Path("skills", NAME), PLUGIN / "skills" / NAME]
 
 # Every warning that is accepted: who says it, the rule, the file, and why it stays. An entry that nobody needs fails.
-ACCEPTED = {
-    (
-        "agnix",
-        "AS-013",
-        f"{skill.as_posix()}/SKILL.md",
-    ): "SKILL.md links that page four times, each time to the section "
-    "that answers the symptom; agnix counts only links to a page as a whole."
-    for skill in SKILLS
-} | {
-    ("claude", "ICON_MISSING", PLUGIN.as_posix()): "An icon is for a listing in the plugin directory, where the plugin "
-    "is not. Claude Code installs it without.",
+SARIF = "The name of SARIF's schema, which every SARIF report carries; the audit opens no connection."
+ACCEPTED = {("agnix", "AS-013", f"{skill.as_posix()}/SKILL.md"): BY_SECTION for skill in SKILLS} | {
+    ("claude", "ICON_MISSING", PLUGIN.as_posix()): NO_ICON,
+    ("skill-scanner", "UNDECLARED_NETWORK_DESTINATION", "scripts/celery_audit/report.py"): SARIF,
 }
 
 
@@ -84,7 +77,7 @@ def test_skill_scanner(source: Source) -> None:
     """Its rules and its data-flow analysis; the analysis by a model stays off."""
     command = [SCANNER / "skill-scanner", "scan", "--use-behavioral", "--format", "json", "--compact"]
     report = json.loads(said(*command, source.skill))
-    assert report["findings"] == []
+    assert {(finding["rule_id"], finding["file_path"]) for finding in report["findings"]} == accepted("skill-scanner")
     assert {"static_analyzer", "behavioral_analyzer"} <= set(report["analyzers_used"])
 
 
