@@ -384,8 +384,8 @@ def publish_in_receiver(dispatch: Dispatch, project: Project) -> Iterator[Proble
     """A receiver of `post_save`, `pre_delete` or `post_delete` publishes a task, not on commit.
 
     Why: `post_save` is sent when the row is written, not when it is committed: the admin, `get_or_create()`,
-    `update_or_create()`, multi-table inheritance and every `atomic()` block save inside a transaction. The delete
-    signals always are: an error later brings the row back, and the task has already cleaned up after it.
+    `update_or_create()` and every `atomic()` block save inside a transaction. The delete signals are always sent in
+    one: an error later brings the row back, and the task has already cleaned up after it.
     Fix: Publish with `delay_on_commit(...)`: it waits for the commit, and outside a transaction sends at once.
     Source: Measured (`post_save` is sent inside the transaction of `update_or_create()`, the delete signals inside one
     of Django's own).
@@ -423,8 +423,11 @@ def publish_in_receiver(dispatch: Dispatch, project: Project) -> Iterator[Proble
     """
     found = danger(dispatch, project)
     if found and found.kind == "saved":
-        when = "before its transaction commits" if found.detail == "post_save" else "inside Django's own transaction"
-        yield Problem(f"{_name(dispatch)} is published on {found.detail}, which is sent {when}", dispatch.call)
+        if found.detail == "post_save":
+            when = "at once, though whoever saves may hold a transaction open"
+        else:
+            when = "inside Django's own transaction"
+        yield Problem(f"{_name(dispatch)} is published on {found.detail}, {when}", dispatch.call)
 
 
 @rule("DCE104", "publish-in-early-receiver", "error", "django-integration#publish-after-commit")
