@@ -133,7 +133,7 @@ class _Reader:
             if anchor:
                 rest = rest[anchor.end() :]
             value = (
-                self._below(line, indent, depth)
+                Node(line.number, self._below(line, indent, depth).value)
                 if not rest or rest.startswith("#")
                 else self._scalar(rest, line, depth)
             )
