@@ -141,3 +141,16 @@ def other(pk): ...
     )
     assert project.tasks["orders.tasks.send"].bound is False
     assert project.tasks["orders.tasks.other"].bound is None
+
+
+def test_types_that_json_learns_in_a_module_without_celery(tmp_path: Path) -> None:
+    project = project_of(
+        tmp_path,
+        """
+=== shop/encoding.py
+from kombu.utils.json import register_type
+
+register_type(set, "set", list, set)
+""",
+    )
+    assert project.extends_json

@@ -16,6 +16,7 @@ from .module import Function, Module, parents
 if TYPE_CHECKING:
     from .project import Project
 
+MAX_VALUES = 4  # that a name may be assigned
 MAX_STEPS = 12  # from an expression to what it is worth: assignments, calls, attributes
 
 
@@ -213,11 +214,11 @@ def _except_handler(name: ast.Name) -> ast.ExceptHandler | None:
 
 def _local(name: ast.Name, function: ast.AST, module: Module, project: Project, steps: int) -> Kind | None:
     values = local_values(function, name.id)
-    if any(value is name for value in values):
+    if len(values) > MAX_VALUES or any(value is name for value in values):
         return None
     if None not in values:  # assignments only: one, or several that agree
-        kinds = [kind(value, module, project, steps + 2 * (len(values) - 1)) for value in values[:4]]
-        return kinds[0] if len(values) <= 4 and all(k and kinds[0] and k.name == kinds[0].name for k in kinds) else None
+        kinds = [kind(value, module, project, steps + 2 * (len(values) - 1)) for value in values]
+        return kinds[0] if all(k and kinds[0] and k.name == kinds[0].name for k in kinds) else None
     if len(values) != 1 or _except_handler(name) is not None:
         return None
     arguments = function.args  # type: ignore[attr-defined]
@@ -383,7 +384,11 @@ def _known(qualified: str | None, module: Module, project: Project, steps: int) 
     if isinstance(node, ast.ClassDef):
         return Kind("other", f"a class ({name.rpartition('.')[2]})")
     if len(owner.assignments.get(name.rpartition(".")[2], ())) == 1 and isinstance(node, ast.expr):
-        return kind(node, owner, project, steps)
+        kept = project.kinds_of_names
+        if name not in kept:
+            kept[name] = None  # ends a circle
+            kept[name] = kind(node, owner, project, steps)
+        return kept[name]
     return None
 
 

@@ -184,6 +184,7 @@ class Project:
     beat: list[BeatEntry] = field(default_factory=list)
     unparsed: list[tuple[str, int, str]] = field(default_factory=list)  # path, line, why
     failures: list[Failure] = field(default_factory=list)
+    kinds_of_names: dict[str, Any] = field(default_factory=dict)  # of `kinds`: what top-level names are worth
     _loaded: dict[str, Module | None] = field(default_factory=dict)
     _resolved: dict[str, str] = field(default_factory=dict)
 
