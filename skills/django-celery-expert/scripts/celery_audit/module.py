@@ -39,6 +39,7 @@ class Module:
     def __init__(self, path: str, source: bytes) -> None:
         self.path = path
         self.tree = parse(source)
+        self.tree.owner = self  # type: ignore[attr-defined]  # so that every node leads to its file
         self.source = source
         parts = PurePosixPath(path).with_suffix("").parts
         self.is_package = parts[-1] == "__init__"
