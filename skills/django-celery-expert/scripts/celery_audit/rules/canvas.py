@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from ..infer import assigned, constant, loop_of, own_nodes
@@ -38,9 +38,16 @@ class Part:
 
 
 def part_of(node: ast.AST | None, module: Module, project: Project, depth: int = 0) -> Part:
-    """The canvas that an expression makes."""
+    """The canvas that an expression makes; kept on its node, so that names that double at each step end soon."""
     if node is None or depth > MAX_DEPTH:
         return Part(node or ast.Pass())
+    kept = getattr(node, "part", None)
+    if kept is None:
+        kept = node.part = _part_of(node, module, project, depth)  # type: ignore[attr-defined]
+    return kept
+
+
+def _part_of(node: ast.AST, module: Module, project: Project, depth: int) -> Part:
     if isinstance(node, ast.Name):
         return part_of(assigned(node), module, project, depth + 1)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
@@ -70,8 +77,7 @@ def part_of(node: ast.AST | None, module: Module, project: Project, depth: int =
                 return Part(node, "sig", sig=Dispatch(node, module, node.func.attr, task, node.func.value))
         elif node.func.attr in ("set", "on_error", "clone"):
             inner = part_of(node.func.value, module, project, depth + 1)
-            inner.has_own_options = inner.has_own_options or node.func.attr == "set"
-            return inner
+            return replace(inner, has_own_options=True) if node.func.attr == "set" else inner
     return Part(node)
 
 
@@ -927,7 +933,7 @@ def results_never_expire(project: Project) -> Iterator[Problem]:
 
 
 @rule("DCE512", "canvas-never-sent", "error", "task-design-patterns#chains-groups-and-chords")
-def canvas_never_sent(statement: ast.Expr, module: Module, project: Project) -> Iterator[Problem]:
+def canvas_never_sent(project: Project) -> Iterator[Problem]:
     """A signature, chain, group or chord is made and thrown away: no one calls it.
 
     Why: `task.s(pk)`, `chain(…)`, `a.s() | b.s()` only describe work. Without `.delay()`, `.apply_async()` or `()`
@@ -966,22 +972,26 @@ def canvas_never_sent(statement: ast.Expr, module: Module, project: Project) -> 
         @shared_task
         def mail(pk): ...
     """
-    node = statement.value
-    if isinstance(node, ast.Constant) or not module.mentions(b".s(", b".si(", b".signature(", b".subtask("):
-        return
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("set", "on_error"):
-        inner: ast.AST = node
-        while (
-            isinstance(inner, ast.Call) and isinstance(inner.func, ast.Attribute) and inner.func.attr not in SIGNATURES
-        ):
-            inner = inner.func.value
-        if isinstance(inner, ast.Name):
-            return  # changes a canvas that is kept
-    part = part_of(node, module, project) if isinstance(node, (ast.Call, ast.BinOp)) else Part(node)
-    if part.kind and not (part.kind == "chord" and isinstance(node, ast.Call) and part.node is node.func):
-        yield Problem(
-            f"this {'signature' if part.kind == 'sig' else part.kind} is never sent: nothing is published", node
-        )
+    for module in project.modules:
+        if not module.mentions(b".s(", b".si(", b".signature(", b".subtask("):
+            continue
+        for statement in module.find(ast.Expr):
+            node = statement.value
+            if not isinstance(node, (ast.Call, ast.BinOp)) or _changes_a_kept_one(node):
+                continue
+            part = part_of(node, module, project)
+            if part.kind and not (part.kind == "chord" and isinstance(node, ast.Call) and part.node is node.func):
+                what = "signature" if part.kind == "sig" else part.kind
+                yield Problem(f"this {what} is never sent: nothing is published", node, module.path)
+
+
+def _changes_a_kept_one(node: ast.AST) -> bool:
+    """Whether this is ``work.set(…)`` or ``work.on_error(…)`` on a variable."""
+    for _ in range(MAX_DEPTH):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)) or node.func.attr in SIGNATURES:
+            break
+        node = node.func.value
+    return isinstance(node, ast.Name)
 
 
 @rule("DCE513", "wait-without-timeout", "warning", "task-design-patterns#long-tasks")
@@ -1018,28 +1028,31 @@ def wait_without_timeout(project: Project) -> Iterator[Problem]:
         def count(pk): ...
     """
     inside = {id(running.function) for running in code_in_tasks(project)}
+    asked: dict[int, bool] = {}
     for call, result, module in waits(project):
         if result.eager or call.args or keyword(call, "timeout") is not None or has_open_keywords(call):
             continue
         if "management/commands/" in module.path:
             continue  # an operator waits, and can stop waiting
-        if id(_function_around(call)) in inside or task_at(call, project) is not None or _answers_at_once(call, result):
+        if (
+            id(_function_around(call)) in inside
+            or task_at(call, project) is not None
+            or _answers_at_once(call, result, asked)
+        ):
             continue
         name = call.func.attr  # type: ignore[attr-defined]
         yield Problem(f"{name}() without timeout: hangs when the result does not come", call, module.path)
 
 
-def _answers_at_once(call: ast.Call, result: Result) -> bool:
+def _answers_at_once(call: ast.Call, result: Result, asked: dict[int, bool]) -> bool:
     """Whether the code has asked ``ready()`` before: then the result is there."""
     name = call.func.value  # type: ignore[attr-defined]
-    if not result.by_id and not isinstance(name, ast.Name):
-        return False
     function = _function_around(call)
-    return (
-        function is not None
-        and not isinstance(function, ast.Lambda)
-        and any(
+    if not isinstance(function, Function) or not (result.by_id or isinstance(name, ast.Name)):
+        return False
+    if id(function) not in asked:
+        asked[id(function)] = any(
             isinstance(node, ast.Attribute) and node.attr in ("ready", "successful", "failed", "state", "status")
             for node in own_nodes(function)
         )
-    )
+    return asked[id(function)]

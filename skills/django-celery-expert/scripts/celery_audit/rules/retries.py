@@ -169,15 +169,19 @@ def retry_swallowed(project: Project) -> Iterator[Problem]:
                 raise self.retry(countdown=60)
     """
     calls = {id(again.call) for again in retries(project) if again.method == "retry"}
+    bodies: dict[int, list[ast.AST]] = {}  # of handlers, each read once
     for again in retries(project):
-        if not again.raises:
-            continue
-        handler = _swallows(again)
+        handler = _catcher(again) if again.raises else None
         if handler is None:
+            continue
+        if id(handler) not in bodies:
+            body = [] if _lets_go_on(handler) else nodes_of(handler.body)
+            bodies[id(handler)] = [node for node in body if isinstance(node, (ast.Call, ast.stmt))][:MAX_READ]
+        inside = bodies[id(handler)]
+        if not inside:
             continue
         what = "Retry" if again.method == "retry" else "Ignore"
         line = handler.lineno
-        inside = list(nodes_of(handler.body))
         if again.method == "retry" and any(id(node) in calls for node in inside):
             then = "which retries again: two messages"
         elif any(isinstance(node, ast.Raise) for node in inside):
@@ -189,17 +193,22 @@ def retry_swallowed(project: Project) -> Iterator[Problem]:
         )
 
 
-def _swallows(again: Again) -> ast.ExceptHandler | None:
-    """The handler that catches what the call raises and does not let it go on."""
-    names = RAISED[again.method]
-    last = {name.rpartition(".")[2] for name in names}
+MAX_READ = 500  # nodes of one handler
+
+
+def _catcher(again: Again) -> ast.ExceptHandler | None:
+    """The handler that catches what the call raises."""
     for block in tries_around(again.call):
         for handler in block.handlers:
-            if is_broad(handler, again.module) or catches(handler, again.module, names):
-                if reraises(handler) or mentions(nodes_of(handler.body), last):
-                    return None
+            if is_broad(handler, again.module) or catches(handler, again.module, RAISED[again.method]):
                 return handler
     return None
+
+
+def _lets_go_on(handler: ast.ExceptHandler) -> bool:
+    """Whether a handler raises what it caught, or tells Celery's exceptions from others."""
+    last = {name.rpartition(".")[2] for names in RAISED.values() for name in names}
+    return reraises(handler) or mentions(nodes_of(handler.body), last)
 
 
 @rule("DCE402", "exhausted-never-caught", "error", "error-handling#exhausted-retries")
@@ -414,16 +423,24 @@ def _bounded(task: Task, calls: list[Again], project: Project) -> bool:
     words = {"retries", "expires", "now", "time", "monotonic", "time_since", "deadline", "attempts", "utcnow"}
     if task.function is not None and mentions(iter(own_nodes(task.function)), words):
         return True
-    if any("expires" in dispatch.options for found in project.dispatches.values() for dispatch in found
-           if dispatch.task is task):  # fmt: skip
-        return True
+    return id(task) in expiring(project)
+
+
+@lru_cache(maxsize=1)
+def expiring(project: Project) -> set[int]:
+    """The tasks, by ``id()``, that some dispatch or Beat entry publishes with an expiry."""
+    found = {
+        id(dispatch.task)
+        for dispatches in project.dispatches.values()
+        for dispatch in dispatches
+        if dispatch.task is not None and "expires" in dispatch.options
+    }
     for entry in project.beat:
         name = constant(entry.parts.get("task"), entry.module)
-        if isinstance(name, str) and project.named(name) is task and "expires" in (
-            mapping(entry.parts.get("options"), entry.module) or {"expires": None}
-        ):  # fmt: skip
-            return True
-    return False
+        options = mapping(entry.parts.get("options"), entry.module)
+        if isinstance(name, str) and "options" in entry.parts and (options is None or "expires" in options):
+            found.add(id(project.named(name)))
+    return found
 
 
 @rule("DCE404", "autoretry-options-unused", "error", "error-handling#retry")
