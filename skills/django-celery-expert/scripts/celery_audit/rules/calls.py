@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from difflib import get_close_matches
 
 from ..infer import UNKNOWN, assigned, binding_scope, constant, local_values, mapping, own_nodes, seconds
 from ..kinds import Kind, kind
@@ -12,6 +11,7 @@ from ..module import Function, Module, has_open_keywords, keyword, parents, scop
 from ..project import PUBLISHES, SIGNATURES, Dispatch, Project, Task, is_canvas
 from ..registry import Problem, rule
 from ..signatures import mismatch, parameters_of, travels_as_json, unexpected
+from .common import every_dispatch, label, meant, problem, tasks_in
 
 # What `apply_async`, `send_task`, the message protocol and `kombu.Producer.publish` take by name.
 PUBLISH_OPTIONS = {
@@ -89,63 +89,6 @@ NAIVE = {
     "datetime.datetime.now", "datetime.datetime.today", "datetime.datetime.fromtimestamp", "datetime.datetime",
     "datetime.datetime.combine",
 }  # fmt: skip
-
-
-def every_dispatch(project: Project) -> list[Dispatch]:
-    """The index's dispatches, and those that another function makes: ``partial(task.delay, pk)``."""
-    kept = getattr(project, "every_dispatch", None)
-    if kept is None:
-        kept = [dispatch for module in project.modules for dispatch in project.dispatches[module]]
-        for module in project.modules:
-            if module.mentions(b".delay", b".apply_async"):
-                kept += [found for call in module.find(ast.Call) for found in _handed_on(call, module, project)]
-        project.every_dispatch = kept  # type: ignore[attr-defined]
-    return kept
-
-
-def _handed_on(call: ast.Call, module: Module, project: Project) -> Iterator[Dispatch]:
-    """``partial(task.delay, pk)``, ``sync_to_async(task.delay)(pk)``, ``run_later(task.delay, pk)``."""
-    inner = call.func
-    if isinstance(inner, ast.Call) and len(inner.args) == 1 and not inner.keywords:
-        made = module.qualified(inner.func) or ""
-        method, rest, passes = inner.args[0], call.args, made == "asgiref.sync.sync_to_async"
-    elif call.args:
-        method, rest = call.args[0], call.args[1:]
-        passes = isinstance(method, ast.Attribute) and method.attr in PUBLISHES and _passes_on(call, module, project)
-    else:
-        return
-    if not passes or not isinstance(method, ast.Attribute) or method.attr not in PUBLISHES:
-        return
-    task = project.task_of(method.value, module)
-    if task is None:
-        return
-    written = ast.copy_location(ast.Call(func=method, args=rest, keywords=call.keywords), call)
-    written.parent = call.parent  # type: ignore[attr-defined]
-    yield Dispatch(written, module, method.attr, task, method.value)
-
-
-def _passes_on(call: ast.Call, module: Module, project: Project) -> bool:
-    """Whether what is called gives its further arguments to its first one."""
-    name = project.meaning(call.func, module)
-    if name == "functools.partial":
-        return True
-    found = project.definition(name)
-    if not found or not isinstance(found[1], ast.FunctionDef) or found[1].decorator_list:
-        return False
-    given = found[1].args
-    return len(given.args) == 1 and bool(given.vararg and given.kwarg) and not given.kwonlyargs
-
-
-def label(dispatch: Dispatch) -> str:
-    """The task's name in messages about a call."""
-    if dispatch.task is not None:
-        return f"`{dispatch.task.qualified.rpartition('.')[2]}`"
-    target = dispatch.target
-    return f"`{target.attr if isinstance(target, ast.Attribute) else getattr(target, 'id', 'the task')}`"
-
-
-def problem(message: str, node: ast.AST, module: Module) -> Problem:
-    return Problem(message, node, module.path)
 
 
 # What is sent.
@@ -505,18 +448,6 @@ def _plain_class(task: Task) -> bool:
     return "base" not in task.options and not task.open
 
 
-def meant(name: str, known: set[str], hints: dict[str, str]) -> str | None:
-    """What an unknown name was probably meant to be; None when it is known, or like nothing."""
-    if name in known:
-        return None
-    if name in hints:
-        return hints[name]
-    flat = {known_name.replace("_", ""): known_name for known_name in sorted(known)}
-    same = flat.get(name.replace("_", "").lower())
-    close = [same] if same else get_close_matches(name, sorted(known), 1, 0.84) if len(name) > 3 else []
-    return f"{close[0]} is meant" if close else None
-
-
 def _retried(call: ast.Call, module: Module, project: Project) -> Task | None:
     """The task whose body calls ``self.retry``."""
     target = call.func.value  # type: ignore[attr-defined]
@@ -528,16 +459,6 @@ def _retried(call: ast.Call, module: Module, project: Project) -> Task | None:
             first = [*function.args.posonlyargs, *function.args.args][:1]  # type: ignore[attr-defined]
             return task if first and first[0].arg == target.id else None
     return project.task_of(target, module) if function is None else None
-
-
-def tasks_in(module: Module, project: Project) -> list[Task]:
-    """The tasks that a module defines."""
-    index = getattr(project, "tasks_by_module", None)
-    if index is None:
-        index = project.tasks_by_module = {}  # type: ignore[attr-defined]
-        for task in {id(task): task for task in project.tasks.values()}.values():
-            index.setdefault(task.module, []).append(task)
-    return index.get(module, [])
 
 
 @rule("DCE207", "args-not-a-sequence", "error", "task-design-patterns#call-a-task")
