@@ -59,7 +59,7 @@ class Module:
         while stack:
             node = stack.pop()
             nodes[type(node)].append(node)
-            children = list(ast.iter_child_nodes(node))
+            children = _children(node)
             if not children:
                 continue
             nesting = node.nesting + 1  # type: ignore[attr-defined]
@@ -185,6 +185,18 @@ def argument(call: ast.Call, position: int, name: str) -> ast.expr | None:
 def has_open_keywords(call: ast.Call) -> bool:
     """Whether the call takes ``**options`` that the source does not show."""
     return any(word.arg is None for word in call.keywords)
+
+
+def _children(node: ast.AST) -> list[ast.AST]:
+    """As `ast.iter_child_nodes`, sooner, and without ``ctx``, whose nodes are the same objects all over a tree."""
+    children = []
+    for name in node._fields:
+        value = getattr(node, name, None)
+        if isinstance(value, list):
+            children += [item for item in value if isinstance(item, ast.AST)]
+        elif isinstance(value, ast.AST) and name != "ctx":
+            children.append(value)
+    return children
 
 
 def _top_level(tree: ast.Module) -> Iterator[ast.stmt]:

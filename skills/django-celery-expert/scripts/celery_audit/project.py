@@ -596,14 +596,17 @@ def _find_wrappers(project: Project) -> None:
 
 
 def _makes_task(project: Project, module: Module, function: ast.FunctionDef) -> Wrapper | None:
+    nodes = list(ast.walk(function))
+    if not any(isinstance(part, ast.Return) for part in nodes):
+        return None
     if any(project.task_decorator(decorator, module) for decorator in function.decorator_list):
         return None  # a task, whatever it makes inside
-    for node in ast.walk(function):
+    for node in nodes:
         if isinstance(node, ast.Call):
             made = project.task_decorator(node, module)
-            if made is not None and any(isinstance(part, ast.Return) for part in ast.walk(function)):
+            if made is not None:
                 options = {word.arg: word.value for word in node.keywords if word.arg}
-                inner = any(isinstance(part, Function) for part in ast.walk(function) if part is not function)
+                inner = any(isinstance(part, Function) for part in nodes if part is not function)
                 plain = made.plain and not inner
                 return Wrapper({**made.options, **options}, module, plain)
     return None
