@@ -67,14 +67,16 @@ sync: $(BIN)/.ready ## Write the manifests, the plugin's copy of the skill and t
 	@$(BIN)/python scripts/sync.py
 	@$(BIN)/python scripts/tokens.py
 
-bench: $(BIN)/.ready ## Time the validators on this repository and on a large tree (TREE=path)
+bench: $(BIN)/.ready ## Time the validators (on TREE=path) and the audit (AGAINST=1: beside ruff, flake8 and pylint)
 	@$(BIN)/python scripts/benchmark.py $(TREE)
+	@$(BIN)/python scripts/benchmark_audit.py $(if $(AGAINST),--against)
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --no-annotate --custom-compile-command "make lock"
 lock: $(BIN)/.ready ## Resolve the locked dependencies anew
 	@$(LOCK) --group dev --python-version 3.11 --output-file requirements-dev.lock
 	@$(LOCK) --group oldest --python-version 3.11 --output-file requirements-oldest.lock
 	@for group in opinions scanner; do $(LOCK) --group $$group --python-version 3.11 --output-file tests/clients/$$group.lock; done
+	@$(LOCK) --group bench --python-version 3.11 --output-file requirements-bench.lock
 
 clean: ## Remove everything that can be made again
 	@rm -rf $(VENV) .tools .pytest_cache .ruff_cache .rumdl_cache .hypothesis site
