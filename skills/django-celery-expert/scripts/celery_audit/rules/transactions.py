@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple, Optional
@@ -17,8 +18,9 @@ from ..atomic import (
     openings,
     ways_to,
 )
+from ..files import is_test
 from ..infer import assigned, constant, default_of_environment, every_parameter, local_values, own_nodes
-from ..module import Function, Module, enclosing, keyword, parents, scope
+from ..module import Function, Module, argument, enclosing, keyword, parents, scope
 from ..project import PUBLISHES, TASK_BASES, Dispatch, Project, Setting, Task
 from ..registry import Problem, rule
 
@@ -84,8 +86,9 @@ def _danger_at(step: Step, project: Project) -> Danger | None:
             return Danger("admin", step, f"{owner.name}.{function.name}")
         if function.name in ("save", "delete") and project.is_model(f"{step.module.name}.{owner.name}"):
             return Danger("save", step, f"{owner.name}.{function.name}")
-    signals = receivers(project).get(function)
-    if signals:
+    received = [each for each in receivers(project).get(function, ()) if _in_transaction(each, project)]
+    if received:
+        signals = [each.signal for each in received]
         early = sorted(EARLY_SIGNALS.intersection(signals))
         return Danger("signal" if early else "saved", step, early[0] if early else signals[0])
     if _is_view(function, step.module, project) and has_atomic_requests(project):
@@ -115,10 +118,17 @@ def _only_reads(around: ast.AST) -> bool:
     )
 
 
+class Received(NamedTuple):
+    """A model signal that a function receives."""
+
+    signal: str
+    sender: str  # the model's class name; empty where the source does not tell one
+
+
 @lru_cache(maxsize=2)
-def receivers(project: Project) -> dict[ast.AST, list[str]]:
-    """Functions that receive Django's model signals, with the signals' names."""
-    found: dict[ast.AST, list[str]] = {}
+def receivers(project: Project) -> dict[ast.AST, list[Received]]:
+    """Functions that receive Django's model signals, with what they receive."""
+    found: dict[ast.AST, list[Received]] = {}
     for module in project.modules:
         if not module.mentions(b"_save", b"_delete", b"m2m_changed"):
             continue
@@ -126,25 +136,63 @@ def receivers(project: Project) -> dict[ast.AST, list[str]]:
             for function in module.find(*Function):
                 for decorator in function.decorator_list:
                     if isinstance(decorator, ast.Call) and module.called(decorator) in RECEIVER and decorator.args:
-                        found.setdefault(function, []).extend(_signals(decorator.args[0], module))
+                        found.setdefault(function, []).extend(
+                            _signals(decorator.args[0], keyword(decorator, "sender"), module)
+                        )
         if module.mentions(b".connect("):
             for call in module.find(ast.Call):
                 if isinstance(call.func, ast.Attribute) and call.func.attr == "connect":
                     handler = call.args[0] if call.args else keyword(call, "receiver")
                     node = project.definition(project.meaning(handler, module)) if handler else None
                     if node and isinstance(node[1], Function):
-                        found.setdefault(node[1], []).extend(_signals(call.func.value, module))
+                        found.setdefault(node[1], []).extend(
+                            _signals(call.func.value, argument(call, 1, "sender"), module)
+                        )
     return {function: signals for function, signals in found.items() if signals}
 
 
-def _signals(node: ast.expr, module: Module) -> list[str]:
+def _signals(node: ast.expr, sender: ast.expr | None, module: Module) -> list[Received]:
     parts = node.elts if isinstance(node, (ast.List, ast.Tuple, ast.Set)) else [node]
     names = [module.qualified(part) or "" for part in parts]
+    written = sender.value if isinstance(sender, ast.Constant) else module.qualified(sender)  # "orders.Order", or Order
+    model = written.rpartition(".")[2] if isinstance(written, str) else ""
     return [
-        name[len(SIGNALS) :]
+        Received(name[len(SIGNALS) :], model if model[:1].isupper() and not model.isupper() else "")
         for name in names
         if name.startswith(SIGNALS) and name.endswith(("_save", "_delete", "_changed"))
     ]
+
+
+def _in_transaction(received: Received, project: Project) -> bool:
+    """Whether the signal may be sent inside a transaction: `post_save` is, when the project saves the model in one."""
+    if received.signal != "post_save" or has_atomic_requests(project):
+        return True
+    return received.sender in _saved_in_transactions(project)
+
+
+@lru_cache(maxsize=2)
+def _saved_in_transactions(project: Project) -> set[str]:
+    """The senders of `post_save` that the admin, ``get_or_create()`` or code in a file with ``atomic`` makes.
+
+    Told by names in the files' bytes: most of these files hold nothing about Celery and are not parsed.
+    """
+    senders = {each.sender for found in receivers(project).values() for each in found if each.sender}
+    if not senders:
+        return set()
+    names = rb"\b(?:models\.)?(" + "|".join(sorted(senders)).encode() + rb")\b"
+    registered = re.compile(rb"register\(\s*\(?" + names + rb"|\bmodel\s*=\s*" + names)
+    found_or_made = re.compile(names + rb"\.objects\.(?:get_or_create|update_or_create)\b")
+    made = re.compile(names + rb"(?:\.objects\.create)?\(")
+    found: set[bytes] = set()
+    for path in project.files.python:
+        source = None if is_test(path) or "/migrations/" in path else project.files.read(path)
+        if source is not None:
+            found.update(found_or_made.findall(source))
+            if path.rpartition("/")[2].startswith("admin"):
+                found.update(name for pair in registered.findall(source) for name in pair)
+            if b"atomic" in source:
+                found.update(made.findall(source))
+    return {name.decode() for name in found if name}
 
 
 def _derives(owner: ast.ClassDef, module: Module, project: Project, ends: tuple[str, ...]) -> bool:
@@ -385,7 +433,8 @@ def publish_in_receiver(dispatch: Dispatch, project: Project) -> Iterator[Proble
 
     Why: `post_save` is sent when the row is written, not when it is committed: the admin, `get_or_create()`,
     `update_or_create()` and every `atomic()` block save inside a transaction. The delete signals are always sent in
-    one: an error later brings the row back, and the task has already cleaned up after it.
+    one: an error later brings the row back, and the task has already cleaned up after it. A `post_save` of a model that
+    nothing in the project saves that way is not reported.
     Fix: Publish with `delay_on_commit(...)`: it waits for the commit, and outside a transaction sends at once.
     Source: Measured (`post_save` is sent inside the transaction of `update_or_create()`, the delete signals inside one
     of Django's own).
@@ -400,6 +449,11 @@ def publish_in_receiver(dispatch: Dispatch, project: Project) -> Iterator[Proble
         @receiver(post_save, sender=Order)
         def order_saved(sender, instance, **kwargs):
             index_order.delay(instance.pk)
+        === orders/admin.py
+        from django.contrib import admin
+        from orders.models import Order
+
+        admin.site.register(Order)
         === orders/tasks.py
         from celery import shared_task
 
