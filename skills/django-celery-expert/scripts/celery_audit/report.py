@@ -335,7 +335,14 @@ def _wrapped(text: str, indent: str = "") -> str:
 
 
 def as_json(view: View) -> str:
-    """The documented shape: ``version`` is raised when a key goes away or changes its meaning."""
+    """The documented shape: ``version`` is raised when a key goes away or changes its meaning.
+
+    ``summary`` counts by severity, ``rules`` holds each rule that found something, by id, with what, why and fix;
+    ``findings`` stand in the order of path, line and column, which count from 1, columns in characters, the end
+    exclusive. ``silenced`` by noqa, ``known`` from the baseline; ``stale`` is what the baseline knows and is mended.
+    ``skipped`` was not looked at; ``failures`` are internal errors, and the exit status is 2. Paths are relative to
+    ``root``, with slashes; bytes that are no UTF-8 are escaped.
+    """
     result, project = view.result, view.result.project
     by_severity = Counter(finding.rule.severity for finding in view.findings)
     groups = _groups(view.findings)
