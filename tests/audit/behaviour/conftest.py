@@ -51,10 +51,11 @@ def django(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
 @pytest.fixture
 def app(monkeypatch: pytest.MonkeyPatch):
     """A Celery app as a Django project has it, with an empty queue; ``app.queued()`` takes what was published."""
-    from celery import Celery
+    from celery import Celery, _state
     from celery.contrib.django.task import DjangoTask
 
     monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)
+    monkeypatch.setattr(_state._tls, "current_app", _state._tls.current_app)  # a test that makes its app current
     app = Celery("shop", broker="memory://", task_cls=DjangoTask, set_as_current=False)
     app.conf.update(result_backend=None, task_ignore_result=True)
 
