@@ -183,6 +183,8 @@ def worker_with_beat(text: TextFile, project: Project) -> Iterator[Problem]:
     is_compose = any(process.kind == "compose" for process in processes(text, project))
     if is_compose and not re.search(r"prod|deploy|stack|swarm", text.path.lower()):
         return  # made for one machine
+    if _has_further_worker(text, project):
+        return  # the one with Beat stays alone, the others are scaled
     told = {problem.node for problem in several_beats(text, project)}
     for command in _started(text, project):
         if (
@@ -192,6 +194,14 @@ def worker_with_beat(text: TextFile, project: Project) -> Iterator[Problem]:
             and not _has_lock(command, project)
         ):
             yield Problem("this worker carries a Beat (-B): each further worker sends the schedule again", command.line)
+
+
+def _has_further_worker(text: TextFile, project: Project) -> bool:
+    """Whether a Procfile keeps one worker for Beat, beside another of the same app without it."""
+    if not text.path.rpartition("/")[2].startswith("Procfile"):
+        return False
+    workers = [command for command in _started(text, project) if command.name == "worker"]
+    return sum(1 for command in workers if command.has_beat) == 1 and len(workers) > 1
 
 
 @rule("DCE803", "beat-rolls", "warning", "production-deployment#kubernetes")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import NamedTuple
 
+from ..atomic import callee
 from ..infer import UNKNOWN, assigned, constant, own_nodes, seconds
 from ..module import MAX_DEPTH, Function, Module, has_open_keywords, scope
 from ..project import BeatEntry, Project, Setting, Task, is_canvas
@@ -896,10 +897,23 @@ def schedule_rows_without_signal(call: ast.Call, module: Module, project: Projec
     while isinstance(around, ast.Lambda):
         around = scope(around)
     inside: Iterable[ast.AST] = own_nodes(around) if around is not None else ast.walk(module.tree)
-    told = ("update_changed", "changed", "PeriodicTasks")
-    if any(getattr(part, "attr", getattr(part, "id", "")) in told for part in inside):
+    parts = list(inside)
+    if any(_tells_beat(part) for part in parts) or _only_keeps_count(call):
+        return
+    helpers = (callee(part, module, project) for part in parts if isinstance(part, ast.Call) and part is not call)
+    if any(_tells_beat(part) for helper in helpers if helper is not None for part in ast.walk(helper)):
         return
     yield Problem(f"{model}.{call.func.attr}() sends no signal: Beat does not see the change", call)
+
+
+def _tells_beat(node: ast.AST) -> bool:
+    return getattr(node, "attr", getattr(node, "id", "")) in ("update_changed", "changed", "PeriodicTasks")
+
+
+def _only_keeps_count(call: ast.Call) -> bool:
+    """Whether an update touches nothing that Beat plans by."""
+    counts = ("last_run_at", "total_run_count", "date_changed", "description")
+    return bool(call.keywords) and all(word.arg in counts for word in call.keywords)
 
 
 def _rows_of(node: ast.expr, module: Module, project: Project) -> str | None:

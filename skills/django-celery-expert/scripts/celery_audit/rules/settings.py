@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from urllib.parse import urlsplit
 
-from ..configuration import Setting, known, text_of, value_of
+from ..configuration import Setting, key_of, known, text_of, value_of
 from ..files import PYTHON, is_test
 from ..infer import UNKNOWN, constant, default_of_environment, mapping
 from ..module import Module, enclosing, keyword, scope
@@ -62,7 +62,7 @@ def is_own(name: str, project: Project) -> bool:
         read = rf"(settings|conf)\.{name}\b(?!\s*=[^=])|(getattr|hasattr)\([^()]*[\"']{name}[\"']"
         pattern = re.compile(read.encode())
         cache[name] = any(
-            module.mentions(name.encode()) and (pattern.search(module.source) or _loads(name, module))
+            module.mentions(name.encode()) and (pattern.search(module.source) or _loads(name, module, project))
             for module in project.modules
         ) or (not PYTHON.search(name.encode()) and _reads_anywhere(pattern, project))
     return cache[name]
@@ -74,18 +74,21 @@ def _reads_anywhere(pattern: re.Pattern[bytes], project: Project) -> bool:
     return any(source is not None and pattern.search(source) for source in sources)
 
 
-def _loads(name: str, module: Module) -> bool:
-    """Whether a module reads the name, other than to make the next setting from it."""
+def _loads(name: str, module: Module, project: Project) -> bool:
+    """Whether a module reads the name, other than to make the next unread setting from it."""
     return any(
-        node.id == name and isinstance(node.ctx, ast.Load) and not _within_setting(node)
+        node.id == name and isinstance(node.ctx, ast.Load) and not _within_unread_setting(node, project)
         for node in module.find(ast.Name)
     )
 
 
-def _within_setting(node: ast.AST) -> bool:
+def _within_unread_setting(node: ast.AST, project: Project) -> bool:
     statement = enclosing(node, ast.Assign)
     return statement is not None and any(
-        isinstance(target, ast.Name) and target.id.startswith("CELERY") for target in statement.targets
+        isinstance(target, ast.Name)
+        and target.id.startswith("CELERY")
+        and not key_of(target.id, "django", project.namespaces)[1]
+        for target in statement.targets
     )
 
 
@@ -136,6 +139,8 @@ def unknown_setting(setting: Setting, project: Project) -> Iterator[Problem]:
         return
     guess = closest(name)
     removed = known()["removed"].get(name.upper())
+    if removed is not None and value_of(setting.value, setting.module, project) is False:
+        return  # what it forbids has gone with it
     if not (guess or removed is not None or name.startswith(GROUPS)) or is_own(setting.written, project):
         return
     short = name.partition("_")[2]
@@ -764,8 +769,22 @@ def late_acknowledgement_everywhere(setting: Setting, project: Project) -> Itera
         @shared_task(acks_late=True)
         def refresh(pk): ...
     """
-    if setting.key == "task_acks_late" and is_true(setting, project):
+    if setting.key == "task_acks_late" and is_true(setting, project) and not _is_explained(setting):
         yield Problem("every task may run twice, also those that are not safe to", setting.node)
+
+
+WEIGHED = re.compile(rb"\back|idempot|\btwice\b|redeliver|executed again|run again", re.IGNORECASE)
+
+
+def _is_explained(setting: Setting) -> bool:
+    """Whether the comment above a setting shows that late acknowledgement was weighed."""
+    lines = setting.module.source.splitlines()
+    number = setting.node.lineno - 2  # type: ignore[attr-defined]
+    while 0 <= number < len(lines) and lines[number].lstrip().startswith(b"#"):
+        if WEIGHED.search(lines[number]):
+            return True
+        number -= 1
+    return False
 
 
 @rule("DCE716", "requeue-loop-everywhere", "warning", "error-handling#lost-workers")

@@ -59,7 +59,7 @@ def danger(dispatch: Dispatch, project: Project) -> Danger | None:
     if dispatch not in known:
         known[dispatch] = None
         if dispatch.publishes and not dispatch.on_commit and _on_commit_of(dispatch.call, dispatch, project) is None:
-            found = [_danger_at(step, project) for step in ways_to(dispatch.call, dispatch.module, project)]
+            found = [_danger_at(step, dispatch, project) for step in ways_to(dispatch.call, dispatch.module, project)]
             known[dispatch] = min(
                 (each for each in found if each), key=lambda each: KINDS.index(each.kind), default=None
             )
@@ -71,14 +71,14 @@ def _dangers(project: Project) -> dict[Dispatch, Optional[Danger]]:  # noqa: ARG
     return {}
 
 
-def _danger_at(step: Step, project: Project) -> Danger | None:
+def _danger_at(step: Step, dispatch: Dispatch, project: Project) -> Danger | None:
     function = step.function
     around = atomic_around(step.node, step.module, project)
     if around is not None:
         if _only_reads(around):
             return None
         return Danger("atomic", step, getattr(function, "name", "") or step.module.name)
-    if not isinstance(function, Function):
+    if not isinstance(function, Function) or _waits_by_decorator(function, step.module, project):
         return None
     owner = getattr(function, "parent", None)
     if isinstance(owner, ast.ClassDef):
@@ -91,7 +91,7 @@ def _danger_at(step: Step, project: Project) -> Danger | None:
         signals = [each.signal for each in received]
         early = sorted(EARLY_SIGNALS.intersection(signals))
         return Danger("signal" if early else "saved", step, early[0] if early else signals[0])
-    if _is_view(function, step.module, project) and has_atomic_requests(project):
+    if _is_view(function, step.module, project) and has_atomic_requests(project) and _may_write(step, dispatch):
         return Danger("request", step, function.name)
     return None
 
@@ -116,6 +116,55 @@ def _only_reads(around: ast.AST) -> bool:
     return bool(looked_up) and all(
         (name.startswith(READS) and not name.startswith(WRITES)) or name[:1].isupper() for name in names
     )
+
+
+# What views call that writes no row a task would read; READS besides, where the whole first word is one.
+HARMLESS = {
+    "now", "success", "redirect", "reverse", "render", "append", "extend", "join", "format", "items", "keys", "load",
+    "loads", "tuple", "urlencode", "distinct", "split", "strip", "lower", "upper", "super", "getattr", "hasattr",
+    "setattr", "add_message", "gettext", "gettext_lazy", "gettext_noop", "bool", "s", "si", "signature", "chain",
+    "group", "chord", "link", "link_error",
+}  # fmt: skip
+WHOLE_READS = tuple(name.rstrip("_") for name in READS)
+
+
+def _may_write(step: Step, dispatch: Dispatch) -> bool:
+    """Whether a view may write rows: a view that only looks up what it publishes has nothing to commit."""
+    if step.depth > 1:
+        return True
+    functions = {step.function, scope(dispatch.call)}
+    return any(
+        isinstance(node, ast.Call) and node not in (step.node, dispatch.call) and not _is_harmless(node, function)
+        for function in functions
+        if function is not None
+        for node in own_nodes(function)
+    )
+
+
+def _is_harmless(call: ast.Call, function: ast.AST) -> bool:
+    """Whether a call writes nothing, or an entry of a log, by its name."""
+    method = isinstance(call.func, ast.Attribute)
+    name = call.func.attr if method else getattr(call.func, "id", "?")  # type: ignore[attr-defined]
+    if name[:1].isupper() or name in HARMLESS or name.endswith("_log"):
+        return True
+    if name == "form_valid":  # of a plain FormView, which only redirects
+        bases = getattr(getattr(function, "parent", None), "bases", ())
+        return any(ast.dump(base).endswith("'FormView', ctx=Load())") for base in bases)
+    if name.startswith(WRITES) or (name == "set" and method):
+        return False
+    return name in WHOLE_READS or name.startswith(tuple(f"{read}_" for read in WHOLE_READS))
+
+
+def _waits_by_decorator(function: ast.AST, module: Module, project: Project) -> bool:
+    """Whether a decorator of the project runs the function on commit."""
+    for decorator in function.decorator_list:  # type: ignore[attr-defined]
+        target = decorator.func if isinstance(decorator, ast.Call) else decorator
+        found = project.definition(project.meaning(target, module))
+        if found is None or not isinstance(found[1], Function) or not found[0].mentions(b"on_commit"):
+            continue
+        if any(is_on_commit(call, found[0], project) for call in ast.walk(found[1])):
+            return True
+    return False
 
 
 class Received(NamedTuple):
