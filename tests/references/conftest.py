@@ -107,7 +107,7 @@ def _prove(session: pytest.Session, folder: Path) -> Proved:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """One line that accounts for every block and every note."""
     reports = [report for group in terminalreporter.stats.values() for report in group if hasattr(report, "nodeid")]
-    properties = [dict(report.user_properties) for report in reports if report.when == "call"]
+    properties = [dict(report.user_properties) for report in reports if getattr(report, "when", "") == "call"]
     counts = Counter(found["claim"] for found in properties if "claim" in found)
     if not counts:
         return
