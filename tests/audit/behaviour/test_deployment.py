@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -127,3 +133,28 @@ def test_flower_ignores_options_after_its_name(monkeypatch: pytest.MonkeyPatch) 
     ):
         runner.invoke(celery, line.split())
     assert seen == ["amqp", "amqp", "memory"]
+
+
+WORKER = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+
+
+@pytest.mark.proves("DCE811")
+@pytest.mark.parametrize("form", ["script", "option"])
+def test_the_shell_keeps_the_signal(form: str, tmp_path: Path) -> None:
+    def survives(before: str, after: str = "") -> bool:
+        """Whether the shell's child is there when the shell has ended of TERM."""
+        text = f"{before}{shlex.quote(sys.executable)} -c {shlex.quote(WORKER)}{after}"
+        (tmp_path / "start").write_text(f"{text}\n")
+        arguments = [str(tmp_path / "start")] if form == "script" else ["-c", text]
+        shell = subprocess.Popen(["sh", *arguments], stdout=subprocess.PIPE, text=True)
+        child = int(shell.stdout.readline())
+        shell.terminate()
+        assert shell.wait(10) == -signal.SIGTERM
+        shell.stdout.close()
+        if child == shell.pid:
+            return False
+        os.kill(child, signal.SIGKILL)  # raises when there is no such process
+        return True
+
+    assert survives("true && ", " || false")
+    assert not survives("true && exec ")

@@ -577,3 +577,274 @@ def flower_without_app(text: TextFile, project: Project) -> Iterator[Problem]:
         if not any("CELERY_BROKER_URL" in line for line in text.lines):
             message = f"flower ignores `{min(options)}` after its name and looks at amqp://guest@localhost"
             yield Problem(message, command.line)
+
+
+# Signals at the end.
+
+
+@lru_cache(maxsize=2)
+def _on_alpine(project: Project) -> bool:
+    """Whether an image of the project may have busybox's shell, which is another than dash."""
+    files = (path for path in project.files.text if "dockerfile" in path.lower())
+    return any(b"alpine" in (project.files.read(path) or b"") for path in files)
+
+
+@rule("DCE811", "shell-keeps-term", "error", "production-deployment#docker-and-compose")
+def shell_keeps_term(text: TextFile, project: Project) -> Iterator[Problem]:
+    """A container starts its worker under a shell that stays in front of it, without `exec`.
+
+    Why: TERM goes to the first process, and the shell does not pass it on: the worker never begins its warm shutdown,
+        works on, and is killed when the grace period ends. Its running tasks are lost or run again.
+    Fix: `exec celery …` on the last line; in a Dockerfile the exec form, `CMD ["celery", …]`.
+    Source: Measured with `sh` as a script and with `-c`: without `exec` the child survives the TERM of its shell. Dash,
+        Debian's `sh`, stays for a single command too; bash stays in scripts, before redirections and with `||`.
+
+    Bad:
+        === Dockerfile
+        FROM python:3.13-slim
+        CMD celery -A shop worker
+
+    Bad:
+        === Dockerfile
+        FROM python:3.13-slim
+        # runs celery
+        CMD ["/app/start-worker.sh"]
+
+        === start-worker.sh
+        #!/bin/sh
+        celery -A shop worker
+
+    Good:
+        === Dockerfile
+        FROM python:3.13-slim
+        CMD ["celery", "-A", "shop", "worker"]
+
+    Good:
+        === Dockerfile
+        FROM python:3.13-slim
+        # runs celery
+        CMD ["/app/start-worker.sh"]
+
+        === start-worker.sh
+        #!/bin/sh
+        exec celery -A shop worker
+    """
+    source = "\n".join(text.lines)
+    if not is_production(text.path) or (is_script(text) and re.search(r"\btrap\b|\bwait\b", source)):
+        return
+    if not is_script(text):
+        kinds = {process.kind for process in processes(text, project)}
+        if not kinds <= {"compose", "kubernetes", "dockerfile"} or _on_alpine(project) or "dumb-init" in source:
+            return
+        if re.search(r"(?m)^SHELL\b|tini\b.*-g\b", source):
+            return
+    for command in _started(text, project):
+        if command.name == "worker" and not command.direct and command.after not in ("|", "|&"):
+            shell = "what the shell runs beside it" if command.after == "&" else "the shell, which does not pass it on"
+            yield Problem(f"TERM goes to {shell}: this worker works on until it is killed", command.line)
+
+
+POOLS = {"solo", "threads", "gevent", "eventlet"}  # without child processes
+
+
+@rule("DCE812", "signal-to-group", "error", "production-deployment#systemd-and-supervisor")
+def signal_to_group(text: TextFile, project: Project) -> Iterator[Problem]:
+    """The process manager sends TERM to the worker's children as well.
+
+    Why: systemd's default (`KillMode=control-group`) and supervisor's `stopasgroup=true` signal the whole group. The
+        pool's children die at once of TERM, in the middle of their tasks, while the parent begins its warm shutdown.
+    Fix: `KillMode=mixed` in the unit; `stopasgroup=false` with `killasgroup=true` in supervisor.
+    Source: `celery/concurrency/prefork.py` resets SIGTERM to its default in each child (`WORKER_SIGRESET`), and
+        https://manned.org/systemd.kill.5 says whom `control-group` and `mixed` signal.
+
+    Bad:
+        === worker.service
+        [Service]
+        ExecStart=/srv/venv/bin/celery -A shop worker
+
+    Bad:
+        === supervisord.conf
+        [program:worker]
+        command=/srv/venv/bin/celery -A shop worker
+        stopasgroup=true
+
+    Good:
+        === worker.service
+        [Service]
+        ExecStart=/srv/venv/bin/celery -A shop worker
+        KillMode=mixed
+
+    Good:
+        === supervisord.conf
+        [program:worker]
+        command=/srv/venv/bin/celery -A shop worker
+        stopasgroup=false
+        killasgroup=true
+    """
+    for process in processes(text, project):
+        worker = process.first("worker")
+        if worker is None or worker.option("-P", "--pool") in POOLS:
+            continue
+        if process.kind == "systemd" and "execstop" not in process.settings:
+            line, mode = process.settings.get("killmode", (process.line, "control-group"))
+            if mode.strip().lower() == "control-group":
+                yield Problem("without KillMode=mixed TERM kills the pool's children in mid-task", line)
+        elif process.kind == "supervisor" and "stopasgroup" in process.settings:
+            line, value = process.settings["stopasgroup"]
+            if value.strip().lower() in ("true", "1", "yes", "on"):
+                yield Problem("stopasgroup: TERM kills the pool's children in mid-task", line)
+
+
+SECONDS = {"ms": 0.001, "us": 0.000001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def _duration(text: str) -> float | None:
+    """Seconds of ``90``, ``1m30s``, ``5min``; None where it cannot be told."""
+    if re.fullmatch(r"\d+(\.\d+)?", text.strip()):
+        return float(text)
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([a-z]+)", text.strip())
+    whole = "".join(number + unit for number, unit in parts)
+    if not parts or whole != re.sub(r"\s", "", text) or any(unit not in SECONDS for _, unit in parts):
+        return None
+    return sum(float(number) * SECONDS[unit] for number, unit in parts)
+
+
+def _limit(command: Command, project: Project) -> tuple[float, str] | None:
+    """How long a task may run on a worker, and what says so."""
+    for option, key in (("--time-limit", "task_time_limit"), ("--soft-time-limit", "task_soft_time_limit")):
+        given = command.option(option)
+        if given is not None:
+            seconds = _duration(given)
+            return (seconds, option) if seconds is not None else None
+        values = project.setting(key)
+        if values:
+            known = len(values) == 1 and isinstance(values[0], (int, float)) and not isinstance(values[0], bool)
+            return (float(values[0]), key) if known and values[0] else None
+    return None
+
+
+def _grace(process: Process, path: str) -> tuple[float, int, str] | None:
+    """Seconds between TERM and KILL, the line that says so, and its name."""
+    node, document = process.node, process.document
+    if process.kind == "compose" and node is not None:
+        name = "stop_grace_period"
+        given = node.get(name)
+        if given is None and not re.search(r"prod|deploy|stack|swarm", path.lower()):
+            return None
+        default = 10.0
+    elif process.kind == "kubernetes" and document is not None:
+        name = "terminationGracePeriodSeconds"
+        given = document.get("spec", "template", "spec", name) or document.get("spec", name)
+        default = 30.0
+    elif process.kind == "supervisor":
+        name = "stopwaitsecs"
+        given = Node(*process.settings[name]) if name in process.settings else None
+        default = 10.0
+    else:
+        return None
+    if given is None:
+        return default, process.line, f"{name} (its default)"
+    seconds = _duration(given.value) if isinstance(given.value, str) else None
+    return (seconds, given.line, name) if seconds is not None else None
+
+
+@rule("DCE813", "grace-below-time-limit", "warning", "production-deployment#shutdown")
+def grace_below_time_limit(text: TextFile, project: Project) -> Iterator[Problem]:
+    """The platform kills a worker before its tasks' time limit is over.
+
+    Why: at TERM the worker waits for running tasks, for as long as their time limit lets them. A platform that sends
+        KILL earlier (Compose and supervisor after 10 s, Kubernetes after 30 s, unless told) ends them in the middle.
+    Fix: a grace period of the time limit and a minute: stop_grace_period, terminationGracePeriodSeconds, stopwaitsecs.
+    Source: https://kubernetes.recipes/recipes/configuration/kubernetes-terminationgraceperiodseconds/ says 30 seconds,
+        https://manpages.ubuntu.com/manpages/bionic/man1/docker-container-stop.1.html says 10.
+
+    Bad:
+        === shop/settings.py
+        CELERY_TASK_TIME_LIMIT = 300
+
+        === worker.yaml
+        kind: Deployment
+        spec:
+          template:
+            spec:
+              containers:
+                - name: worker
+                  command: [celery, -A, shop, worker]
+
+    Good:
+        === shop/settings.py
+        CELERY_TASK_TIME_LIMIT = 300
+
+        === worker.yaml
+        kind: Deployment
+        spec:
+          template:
+            spec:
+              terminationGracePeriodSeconds: 360
+              containers:
+                - name: worker
+                  command: [celery, -A, shop, worker]
+    """
+    if not is_production(text.path):
+        return
+    for process in processes(text, project):
+        worker = process.first("worker")
+        limit = _limit(worker, project) if worker is not None else None
+        grace = _grace(process, text.path)
+        if limit is not None and grace is not None and grace[0] < limit[0]:
+            seconds, line, name = grace
+            yield Problem(
+                f"{name} {seconds:g} s: KILL comes before the {limit[0]:g} s that {limit[1]} lets a task run", line
+            )
+
+
+# What stands around the workers.
+
+
+def _host_is(name: str, url: str | None) -> bool:
+    return bool(url) and bool(re.search(rf"//(?:[^/@]*@)?{re.escape(name)}(?=[:/]|$)", url or ""))
+
+
+@rule("DCE814", "evicting-broker", "error", "configuration-guide#redis-broker")
+def evicting_broker(text: TextFile, project: Project) -> Iterator[Problem]:
+    """The Redis that is the broker may evict any key.
+
+    Why: a queue is one key without an expiry. With `maxmemory-policy allkeys-…` Redis deletes a whole queue, with every
+        task in it, when memory runs short, and says nothing.
+    Fix: `--maxmemory-policy noeviction` for the broker; give the cache a Redis of its own.
+    Source: `kombu/transport/redis.py` pushes all messages of a queue and priority to one list (`_put`);
+        https://redis.io/docs/latest/develop/reference/eviction/ says what each policy may remove.
+
+    Bad:
+        === shop/settings.py
+        CELERY_BROKER_URL = "redis://redis:6379/0"
+
+        === compose.yml
+        services:
+          redis:
+            image: redis
+            command: redis-server --maxmemory 256mb --maxmemory-policy allkeys-lru
+          celery:
+            command: celery -A shop worker
+
+    Good:
+        === shop/settings.py
+        CELERY_BROKER_URL = "redis://redis:6379/0"
+
+        === compose.yml
+        services:
+          redis:
+            image: redis
+            command: redis-server --maxmemory 256mb --maxmemory-policy noeviction
+          celery:
+            command: celery -A shop worker
+    """
+    given = re.findall(r"BROKER_URL\w*\W{1,4}(rediss?://\S+)", "\n".join(text.lines))
+    urls = [*project.setting_texts("broker_url"), *given]
+    for process in processes(text, project):
+        if process.kind != "compose" or process.node is None:
+            continue
+        command = process.node.get("command") or process.node.get("entrypoint")
+        policy = re.search(r"--maxmemory-policy\s+(allkeys-\w+)", " ".join(argv(command)))
+        if command is not None and policy and any(_host_is(process.name, url) for url in urls):
+            yield Problem(f"{policy[1]} lets Redis delete whole queues of the broker ({process.name})", command.line)
