@@ -113,26 +113,31 @@ def test_old_command_lines_are_refused(old: str, new: str) -> None:
     assert runner.invoke(celery, [*new.split(), "--help"]).exit_code == 0
 
 
+FLOWER = """
+import sys
+import flower.command
+from celery.bin.celery import celery
+from click.testing import CliRunner
+
+flower.command.Flower = lambda capp, **_: sys.exit(capp.connection().transport_cls)
+print(CliRunner().invoke(celery, sys.argv[1:]).output.split()[-1])
+"""
+
+
 @pytest.mark.proves("DCE810")
-def test_flower_ignores_options_after_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    command = pytest.importorskip("flower.command")
-    seen = []
-
-    def flower(capp: Celery, **_: object) -> None:
-        seen.append(capp.connection().transport_cls)
-        raise SystemExit(0)
-
-    monkeypatch.setattr(command, "Flower", flower)
-    monkeypatch.setenv("CELERY_BROKER_URL", "")  # which `--broker` sets; so that it is put back
-    monkeypatch.delenv("CELERY_BROKER_URL")
-    runner = CliRunner()
-    for line in (
-        "flower --broker=memory:// --app=nowhere",
-        "flower -A nowhere -b memory://",
-        "--broker=memory:// flower",
-    ):
-        runner.invoke(celery, line.split())
-    assert seen == ["amqp", "amqp", "memory"]
+@pytest.mark.parametrize(
+    ("line", "transport"),
+    [
+        ("flower --broker=memory:// --app=nowhere", "amqp"),
+        ("flower -A nowhere -b memory://", "amqp"),
+        ("--broker=memory:// flower", "memory"),
+    ],
+)
+def test_flower_ignores_options_after_its_name(line: str, transport: str) -> None:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("CELERY", "FLOWER"))}
+    command = [sys.executable, "-W", "ignore", "-c", FLOWER, *line.split()]
+    done = subprocess.run(command, env=clean, check=True, capture_output=True, text=True)
+    assert done.stdout.split()[-1] == transport
 
 
 WORKER = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -237,6 +238,8 @@ def beat_rolls(text: TextFile, project: Project) -> Iterator[Problem]:
                 - name: beat
                   command: [celery, -A, shop, beat]
     """
+    if not is_production(text.path):
+        return
     for process, _ in _beats(text, project):
         document = process.document
         if process.kind != "kubernetes" or document is None or document.text("kind") != "Deployment":
@@ -514,6 +517,18 @@ GONE = {
 GLOBAL = {"--broker", "--loader", "--config", "--workdir", "--no-color", "--quiet", "-b"}
 
 
+PINNED = re.compile(rb"""(?mi)^\s*["']?celery(\[[^\]]*\])?["']?\s*(=\s*["'])?={0,2}~?\^?[34]\.""")
+
+
+@lru_cache(maxsize=2)
+def _pins_old_celery(project: Project) -> bool:
+    """Whether the project asks for Celery 3 or 4, where its command lines are right."""
+    names = ("requirements.txt", "requirements/base.txt", "requirements/common.txt", "Pipfile", "pyproject.toml")
+    root = project.files.root
+    there = [name for name in names if os.path.isfile(os.path.join(root, name))]
+    return any(PINNED.search(project.files.read(name) or b"") for name in there)
+
+
 @rule("DCE809", "old-command-line", "error", "production-deployment#worker-command")
 def old_command_line(text: TextFile, project: Project) -> Iterator[Problem]:
     """A command line that Celery 5 refuses.
@@ -531,6 +546,8 @@ def old_command_line(text: TextFile, project: Project) -> Iterator[Problem]:
         === Procfile
         worker: celery -A shop worker
     """
+    if _pins_old_celery(project):
+        return
     has_command = any(path.endswith("management/commands/celery.py") for path in project.files.python)
     commands = script_commands(text) if is_script(text) or text.path.endswith("Makefile") else _started(text, project)
     for command in commands:
