@@ -651,7 +651,9 @@ def module_not_imported(project: Project) -> Iterator[Problem]:
             continue  # what `celery -A` or `python` starts
         if any(project.find_module(f"{module.name}.{name}") for name in discovered):
             continue
-        if not _is_imported(module, last, project) and not _package_imports(module, project):
+        if "/management/commands/" in module.path and not any(d.task in tasks for d in project.dispatches[module]):
+            continue  # `handle` may call it as a function
+        if not _is_imported(module, last, tasks, project) and not _package_imports(module, project):
             task = min(tasks, key=lambda task: task.node.lineno)  # type: ignore[attr-defined]
             text = f"nothing imports {module.path}, so workers do not know {short(task)}"
             yield problem(text, task.node, module)
@@ -687,9 +689,13 @@ def _discovered_names(project: Project) -> set[str] | None:
     return names if found else None
 
 
-def _is_imported(module: Module, last: str, project: Project) -> bool:
-    """Whether any other file that is no test names the module, a deployment file included."""
-    word = re.compile(rb"(?<![\w])" + re.escape(last.encode()) + rb"(?!\w)")
+def _is_imported(module: Module, last: str, tasks: list[Task], project: Project) -> bool:
+    """Whether any other file that is no test names the module, a deployment file included.
+
+    The name of a task, ``"orders.background.send_receipt"`` in a Beat schedule, imports nothing.
+    """
+    names = b"|".join(re.escape(task.qualified.rpartition(".")[2].encode()) for task in tasks)
+    word = re.compile(rb"(?<!\w)" + re.escape(last.encode()) + rb"(?!\w)(?!\.(?:" + names + rb")[\"'])")
     for path in project.files.python:
         if path != module.path and not is_test(path):
             source = project.files.read(path)
