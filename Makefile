@@ -60,7 +60,7 @@ clients: $(BIN)/.ready .tools/clients/.ready .tools/scanner/.ready ## Install, l
 lint: $(BIN)/.ready ## Check style: ruff for Python, rumdl for Markdown
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet
-	@$(BIN)/ruff format --check --quiet --isolated --line-length 100 skills
+	@$(BIN)/ruff format --check --quiet --isolated --line-length 100 skills/*/*.md skills/*/references/*.md
 	@$(BIN)/rumdl check --quiet .
 
 sync: $(BIN)/.ready ## Write the manifests, the plugin's copy of the skill and the README's tables
