@@ -406,7 +406,7 @@ def retries_without_end(task: Task, project: Project) -> Iterator[Problem]:
         value = value.orelse if "DEBUG" in ast.dump(value.test) else None
     if not isinstance(value, ast.Constant) or value.value is not None or not (_autoretries(task) or calls):
         return
-    if "expires" in task.options or _bounded(task, calls, project):
+    if "expires" in task.options or _bounded(task, calls, project) or _only_publishes(task):
         return
     yield Problem(
         f"{task.name} retries for ever: max_retries=None, no expires and no check", place(task, "max_retries")
@@ -420,10 +420,38 @@ def _bounded(task: Task, calls: list[Again], project: Project) -> bool:
     limits = mapping(task.options.get("retry_kwargs"), task.module)
     if "retry_kwargs" in task.options and (limits is None or "max_retries" in limits):
         return True
-    words = {"retries", "expires", "now", "time", "monotonic", "time_since", "deadline", "attempts", "utcnow"}
-    if task.function is not None and mentions(iter(own_nodes(task.function)), words):
-        return True
+    words = {"retries", "expires", "now", "time", "monotonic", "time_since", "deadline", "utcnow"}
+    words |= {"attempt", "attempts", "attempts_left"}
+    if task.function is not None:
+        nodes = list(own_nodes(task.function))
+        if mentions(iter(nodes), words) or any(isinstance(node, ast.Compare) and _asks_for_id(node) for node in nodes):
+            return True
     return id(task) in expiring(project)
+
+
+def _asks_for_id(compare: ast.Compare) -> bool:
+    """Whether a run compares its own id (``self.request.id``) with one that is kept: another run replaces it."""
+    return any(
+        isinstance(side, ast.Attribute)
+        and side.attr == "id"
+        and isinstance(side.value, ast.Attribute)
+        and side.value.attr == "request"
+        for side in (compare.left, *compare.comparators)
+    )
+
+
+def _only_publishes(task: Task) -> bool:
+    """Whether the body does nothing but publish other tasks, so that no failure of its own can stay."""
+    if not isinstance(task.function, Function):
+        return False
+    for statement in task.function.body:
+        value = statement.value if isinstance(statement, (ast.Expr, ast.Return)) else None
+        if isinstance(value, ast.Call):
+            if not (isinstance(value.func, ast.Attribute) and value.func.attr in ("delay", "apply_async")):
+                return False
+        elif not isinstance(statement, (ast.Pass, ast.Import, ast.ImportFrom)) and not isinstance(value, ast.Constant):
+            return False
+    return True
 
 
 @lru_cache(maxsize=1)
@@ -474,13 +502,17 @@ def autoretry_options_unused(task: Task, project: Project) -> Iterator[Problem]:
         return
     given = [name for name in AUTORETRY_OPTIONS if task.option(name) not in (None, False, 0, ())]
     given = [name for name in given if name not in _read_by_code(project)]
+    calls = retrying(project).get(id(task), [])
+    if calls and all(keyword(again.call, "countdown") or keyword(again.call, "eta") for again in calls):
+        # Each retry says itself when it comes: what would set the delay is superfluous, and no harm.
+        given = [name for name in given if name not in DELAY_OPTIONS]
     if given:
-        retries_itself = bool(retrying(project).get(id(task)))
-        effect = "self.retry() does not read it" if retries_itself else "no failure is retried"
+        effect = "self.retry() does not read it" if calls else "no failure is retried"
         yield Problem(f"{', '.join(given)} without autoretry_for: {effect}", place(task, given[0]))
 
 
 AUTORETRY_OPTIONS = ("retry_backoff", "retry_backoff_max", "retry_jitter", "retry_kwargs", "dont_autoretry_for")
+DELAY_OPTIONS = ("retry_backoff", "retry_backoff_max", "retry_jitter")
 
 
 @lru_cache(maxsize=1)
