@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
-.PHONY: help setup validate test matrix freshness sync lint bench lock clean
+.PHONY: help setup validate test proofs matrix freshness sync lint bench lock clean
 
 help: ## Name the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +29,12 @@ validate: $(BIN)/.ready ## Validate the plugin; print what was inspected and how
 	@echo "  claude plugin install django-celery-expert@django-celery-expert"
 
 test: $(BIN)/.ready lint ## Run every test that needs no server
-	@$(BIN)/python -m pytest -n auto
+	@$(BIN)/python -m pytest -n auto -m "not server"
+
+proofs: $(BIN)/.ready ## Run every proof on private Redis, RabbitMQ and PostgreSQL servers
+	@scripts/newest_servers.sh || echo "make: going on with the servers on the path" >&2
+	@rm -f .tools/evidence.jsonl
+	@$(BIN)/python -m pytest -n auto tests/proofs
 
 matrix: $(BIN)/.ready ## Run the references on every pair of Celery and Django, with every Python of the machine
 	@$(BIN)/python scripts/matrix.py
