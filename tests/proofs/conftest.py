@@ -85,7 +85,8 @@ def shop(
 
     Without a broker messages stay in the memory of the process that `Shop.do` runs in.
     ``database`` is a PostgreSQL; without one it is SQLite. ``results`` is a result backend's address; results go to
-    database 1 of a Redis broker, else to Django's database.
+    database 1 of a Redis broker, else to Django's database. ``base`` names the module of the shop's settings: a page's
+    own are in ``settings_…``.
     """
     made: list[Shop] = []
 
@@ -94,6 +95,7 @@ def shop(
         broker: Redis | RabbitMQ | None = None,
         database: PostgreSQL | None = None,
         results: str = "",
+        base: str = "settings",
         **settings: object,
     ) -> Shop:
         name = f"shop{os.getpid()}_{next(number)}"
@@ -104,7 +106,7 @@ def shop(
             results = broker.url(1) if isinstance(broker, Redis) else "django-db"
         evidence["versions"] |= {server.version for server in (broker, database) if server}
         store = database.create(name) if database else str(folder / "shop.sqlite3")
-        new = Shop(folder, address, results, store, settings)
+        new = Shop(folder, address, results, store, settings, base)
         made.append(new)
         _migrate(new, page, tmp_path_factory)
         return new

@@ -5,11 +5,13 @@ Nothing here touches a server that was already running, so killing, pausing and 
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -244,6 +246,9 @@ class PostgreSQL(Server):
     name = "PostgreSQL"
 
     def __init__(self, folder: Path) -> None:
+        if os.geteuid() == 0:  # pytest keeps its folders to their owner, and the server runs as another user
+            folder = Path(tempfile.mkdtemp(prefix="proof-"))
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
         super().__init__(folder)
         self.data = folder / "data"
 

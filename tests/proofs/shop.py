@@ -23,7 +23,7 @@ from waiting import until
 # Appended to the page's project. Proofs add tasks of their own to proofs/tasks.py.
 SETTINGS = """
 import json as _json, os as _os
-from .settings import *  # noqa: F403
+from .{base} import *  # noqa: F403
 INSTALLED_APPS = [*INSTALLED_APPS, "proofs"]
 vars().update(_json.loads(_os.environ.get("SHOP_SETTINGS", "{}")))
 """
@@ -126,7 +126,9 @@ class Worker:
 class Shop:
     """A page's project in ``folder``, with its broker, results and database."""
 
-    def __init__(self, folder: Path, broker: str, results: str, database: str, settings: dict[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, broker: str, results: str, database: str, settings: dict[str, Any], base: str = "settings"
+    ) -> None:
         self.folder = folder
         self.ledger_path = folder / "ledger.jsonl"
         self.workers: list[Worker] = []
@@ -142,7 +144,7 @@ class Shop:
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONPATH": str(folder),
         }
-        (folder / "shop" / "settings_proof.py").write_text(SETTINGS)
+        (folder / "shop" / "settings_proof.py").write_text(SETTINGS.replace("{base}", base))
         (folder / "proofs").mkdir(exist_ok=True)
         (folder / "proofs" / "__init__.py").touch()
         (folder / "proofs" / "ledger.py").write_text(LEDGER)
