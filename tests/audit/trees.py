@@ -35,4 +35,6 @@ def write(folder: Path, example: str) -> dict[tuple[str, int], set[str]]:
 
 def findings(folder: Path, *select: str) -> list[Finding]:
     """What the rules, or those that are selected, find in a folder."""
-    return audit(str(folder), chosen(select)).findings
+    result = audit(str(folder), chosen(select))
+    assert not result.project.failures, "the audit raised on this code"
+    return result.findings

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from pages import ROOT
-from trees import write
+from skill_trees import write
 from validate import checks  # noqa: F401  registers them
 from validate.checks import names  # noqa: F401
 from validate.checks.names import modules, page

@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from trees import write
+from skill_trees import write
 from validate import cli
 from validate.registry import CHECKS
 
@@ -34,7 +34,7 @@ def _no_colour_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def run(tmp_path: Path, capsys: Capture) -> Callable[..., tuple[int, str, str]]:
-    """Validate a tree given in the notation of ``trees``; status, stdout and stderr."""
+    """Validate a tree given in the notation of ``skill_trees``; status, stdout and stderr."""
 
     def run(tree: str | Path, *arguments: str) -> tuple[int, str, str]:
         root = write(tmp_path, tree) if isinstance(tree, str) else tree

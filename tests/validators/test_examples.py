@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from trees import write
+from skill_trees import write
 from validate import checks  # noqa: F401  registers them
 from validate.checks import names  # noqa: F401  and those that need Celery and Django
 from validate.registry import CHECKS, INSTALLED, Check

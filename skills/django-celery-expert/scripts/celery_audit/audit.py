@@ -1,4 +1,7 @@
-"""One run: build the project, let every chosen rule look at it, drop what ``noqa`` silences."""
+"""One run: build the project, let every chosen rule look at it, drop what ``noqa`` silences.
+
+A rule that raises is noted in ``Project.failures``, and the rest of the run goes on.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,19 @@ from typing import Callable, NamedTuple
 
 from . import rules as _rules  # noqa: F401  registers them
 from .files import discover
-from .module import Module
+from .module import Module, enclosing
 from .project import BeatEntry, Dispatch, Project, Setting, Task, TextFile, build
 from .registry import RULES, SEVERITIES, Problem, Rule
 
-NOQA = re.compile(r"#\s*noqa(?!\w)(?::\s*(?P<ids>[A-Z]+[0-9]*(?:[\s,]+[A-Z]+[0-9]+)*))?", re.IGNORECASE)
+NOQA = re.compile(r"#\s*noqa(?![\w-])(?P<some>:\s*(?P<ids>[A-Z]+[0-9]*(?:[\s,]+[A-Z]+[0-9]+)*)?)?", re.IGNORECASE)
+NOQA_ID = re.compile(r"[\s,]+")
 
 
 class Finding(NamedTuple):
-    """A problem with everything a report needs. Lines and columns count from 1; ``path`` is relative to the root."""
+    """A problem with everything a report needs. ``path`` is relative to the root.
+
+    Lines and columns count from 1, columns in characters; a function or class ends with its first line.
+    """
 
     path: str
     line: int
@@ -65,14 +72,16 @@ def audit(
     project = build(files, progress)
     result = Result(project, rules, [])
     found: set[Finding] = set()
+    silenced: set[Finding] = set()
     for rule in rules:
         for subject, module, path in _subjects(project, rule):
-            for problem in _look(rule, subject, module, project):
-                finding = _finding(rule, problem, path, project)
-                if _silenced(finding, project):
-                    result.silenced += 1
-                else:
-                    found.add(finding)
+            try:
+                for problem in _look(rule, subject, module, project):
+                    finding = _finding(rule, problem, path, project)
+                    (silenced if _silenced(finding, problem.node, project) else found).add(finding)
+            except Exception as error:  # noqa: PERF203  the other rules and files still count
+                project.failed(path, rule.id, error)
+    result.silenced = len(silenced)
     result.findings = sorted(found, key=lambda f: (f.path, f.line, f.column, f.rule.id, f.message))
     result.skipped = [*((path, 1, why) for path, why in files.problems), *project.unparsed]
     return result
@@ -110,14 +119,27 @@ def _look(rule: Rule, subject: object, module: Module | None, project: Project) 
 def _finding(rule: Rule, problem: Problem, path: str, project: Project) -> Finding:
     path = problem.path or path
     node = problem.node
-    if isinstance(node, int):
-        line, column, end_line, end_column = node, 1, node, 1
-    else:
-        line, column = node.lineno, node.col_offset + 1  # type: ignore[attr-defined]
-        end_line, end_column = node.end_lineno or line, (node.end_col_offset or 0) + 1  # type: ignore[attr-defined]
     lines = lines_of(project, path)
-    code = lines[line - 1].strip() if 0 < line <= len(lines) else ""
-    return Finding(path, line, column, rule, problem.message, code, end_line, end_column)
+    if isinstance(node, int):
+        line, column, end_line, end_column = node, 1, node, len(_line(lines, node)) + 1
+    else:
+        line, column = node.lineno, _column(_line(lines, node.lineno), node.col_offset)  # type: ignore[attr-defined]
+        end_line, end_offset = node.end_lineno or line, node.end_col_offset or 0  # type: ignore[attr-defined]
+        end_column = _column(_line(lines, end_line), end_offset)
+        if hasattr(node, "body"):
+            end_line, end_column = line, len(_line(lines, line)) + 1
+    return Finding(path, line, column, rule, problem.message, _line(lines, line).strip(), end_line, end_column)
+
+
+def _line(lines: list[str], number: int) -> str:
+    return lines[number - 1] if 0 < number <= len(lines) else ""
+
+
+def _column(line: str, offset: int) -> int:
+    """The column in characters of an offset in bytes of UTF-8."""
+    if line.isascii():
+        return offset + 1
+    return len(line.encode("utf-8", errors="replace")[:offset].decode("utf-8", errors="ignore")) + 1
 
 
 def lines_of(project: Project, path: str) -> list[str]:
@@ -128,13 +150,30 @@ def lines_of(project: Project, path: str) -> list[str]:
     return next((text.lines for text in project.text if text.path == path), [])
 
 
-def _silenced(finding: Finding, project: Project) -> bool:
-    """Whether the finding's line, or the last line of its statement, carries a ``# noqa`` that names it or nothing."""
+def _silenced(finding: Finding, node: ast.AST | int, project: Project) -> bool:
+    """Whether a ``# noqa`` on the finding's line, or on the last of its statement, names the rule or nothing."""
     lines = lines_of(project, finding.path)
-    for number in {finding.line, finding.end_line}:
-        match = NOQA.search(lines[number - 1]) if 0 < number <= len(lines) else None
-        if match and (
-            match["ids"] is None or finding.rule.id.startswith(tuple(re.split(r"[\s,]+", match["ids"].upper())))
-        ):
+    for number in {finding.line, finding.end_line, _last_line(node)}:
+        match = NOQA.search(_line(lines, number))
+        if match and (not match["some"] or any(_names(id, finding.rule) for id in NOQA_ID.split(match["ids"] or ""))):
             return True
     return False
+
+
+def _names(id: str, rule: Rule) -> bool:
+    """Whether a code of a ``noqa`` is the rule's, or the beginning of it; ``D`` is another tool's."""
+    return len(id) > 2 and rule.id.startswith(id.upper())
+
+
+def _last_line(node: ast.AST | int) -> int:
+    """Where the statement around a node ends, or, of one with a body, its head."""
+    if isinstance(node, int):
+        return node
+    statement = node if isinstance(node, ast.stmt) else enclosing(node, ast.stmt)
+    if statement is None:
+        return 0
+    body = getattr(statement, "body", None)
+    if isinstance(body, list) and body:
+        first = body[0]
+        return max(statement.lineno, min(part.lineno for part in (first, *getattr(first, "decorator_list", ()))) - 1)
+    return statement.end_lineno or 0

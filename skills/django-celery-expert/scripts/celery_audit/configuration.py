@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 MARKS = {"INSTALLED_APPS", "DATABASES", "MIDDLEWARE", "ROOT_URLCONF", "SECRET_KEY"}
 NOT_PRODUCTION = {
     "test", "tests", "testing", "unittest", "pytest", "ci", "dev", "devel", "develop", "development", "local",
-    "localhost", "debug", "example", "examples", "sample", "sandbox", "e2e", "build", "travis", "github",
+    "localhost", "debug", "example", "examples", "sample", "sandbox", "e2e", "build", "travis", "github", "compose",
 }  # fmt: skip
+MAX_STEPS_OF_TEXT = 200  # of one text put together; each may ask for a constant
 WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 BROKERS = {
     "redis": "redis", "rediss": "redis", "sentinel": "redis", "redis+socket": "redis", "amqp": "amqp",
@@ -362,56 +363,65 @@ def value_of(node: ast.AST | None, module: Module, project: Project, defaults: b
     return constant(node, module)
 
 
-def text_of(node: ast.AST | None, module: Module, project: Project, depth: int = 0) -> str | None:
+def text_of(node: ast.AST | None, module: Module, project: Project) -> str | None:
     """The text of a string expression, with ``{}`` where the source does not tell; environment defaults count.
 
     ``f"redis://{HOST}:6379/0"`` → ``redis://{}:6379/0``. None when nothing is known.
     """
-    if node is None or depth > MAX_DEPTH:
+    return _text_of(node, module, project, 0, [MAX_STEPS_OF_TEXT])
+
+
+def _text_of(node: ast.AST | None, module: Module, project: Project, depth: int, left_over: list[int]) -> str | None:
+    left_over[0] -= 1  # names that name each other twice would double the text at each
+    if node is None or depth > MAX_DEPTH or left_over[0] < 0:
         return None
     if isinstance(node, ast.Constant):
         return node.value if isinstance(node.value, str) else None
     if isinstance(node, ast.Name):
         found = _lookup(node.id, module, project)
-        return text_of(found[1], found[0], project, depth + 1) if found else None
+        return _text_of(found[1], found[0], project, depth + 1, left_over) if found else None
     if isinstance(node, ast.JoinedStr):
         parts = []
         for part in node.values:
             inner = part.value if isinstance(part, ast.FormattedValue) else part
-            text = text_of(inner, module, project, depth + 1)
+            text = _text_of(inner, module, project, depth + 1, left_over)
             number = constant(inner, module) if text is None else None
             parts.append(str(number) if isinstance(number, int) and number is not UNKNOWN else text or "{}")
         return "".join(parts)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        left, right = (text_of(part, module, project, depth + 1) for part in (node.left, node.right))
+        left, right = (_text_of(part, module, project, depth + 1, left_over) for part in (node.left, node.right))
         return None if left is None and right is None else (left or "{}") + (right or "{}")
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
-        text = text_of(node.left, module, project, depth + 1)
+        text = _text_of(node.left, module, project, depth + 1, left_over)
         return re.sub(r"%(\(\w+\))?[sdr]", "{}", text) if text is not None else None
     if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or):
-        return text_of(node.values[-1], module, project, depth + 1)
+        return _text_of(node.values[-1], module, project, depth + 1, left_over)
     if isinstance(node, ast.Call):
         if isinstance(node.func, ast.Attribute) and node.func.attr == "format":
-            text = text_of(node.func.value, module, project, depth + 1)
+            text = _text_of(node.func.value, module, project, depth + 1, left_over)
             return re.sub(r"\{[^{}]*\}", "{}", text) if text is not None else None
-        return text_of(default_of_environment(node), module, project, depth + 1)
+        return _text_of(default_of_environment(node), module, project, depth + 1, left_over)
     return None
 
 
-def _lookup(name: str, module: Module, project: Project, depth: int = 0) -> tuple[Module, ast.expr] | None:
+def _lookup(
+    name: str, module: Module, project: Project, seen: set[tuple[Module, str]] | None = None
+) -> tuple[Module, ast.expr] | None:
     """Where a name of a settings module gets its one value: there, by import, or by a star import."""
     values = module.assignments.get(name)
     if values:
         return (module, values[0]) if len(values) == 1 else None
-    if depth > MAX_DEPTH:
+    seen = set() if seen is None else seen
+    if (module, name) in seen or len(seen) > MAX_DEPTH:
         return None
+    seen.add((module, name))
     if name in module.imports:
         source, _, name = module.imports[name].rpartition(".")
         other = project.find_module(source, module.path)
-        return _lookup(name, other, project, depth + 1) if other is not None and other is not module else None
+        return _lookup(name, other, project, seen) if other is not None else None
     for star in module.stars:
         other = project.find_module(star, module.path)
-        found = _lookup(name, other, project, depth + 1) if other is not None and other is not module else None
+        found = _lookup(name, other, project, seen) if other is not None else None
         if found:
             return found
     return None

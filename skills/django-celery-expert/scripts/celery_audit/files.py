@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from dataclasses import dataclass, field
 from typing import Callable
 
@@ -15,6 +16,7 @@ MAX_BYTES = 2_000_000  # of one file; no one writes more by hand
 PYTHON = re.compile(
     rb"celery|CELERY|Celery|[Tt]ask|TASK|\.delay|apply_async|on_commit|crontab|BROKER|ATOMIC_REQUESTS|INSTALLED_APPS"
 )
+PYTHON_PATH = re.compile(r"settings|celery_?config", re.IGNORECASE)  # matter whatever their bytes
 TEXT_NAME = re.compile(
     r"(^|[-_.])(docker-)?compose[\w.-]*\.ya?ml$|\.ya?ml$|\.service$|^Procfile|supervisor[\w.-]*\.(conf|ini)$"
     r"|(^|\.)Dockerfile|^Dockerfile|\.(sh|bash|conf|ini|tpl)$|^Makefile$",
@@ -45,14 +47,18 @@ class Files:
         """The file's bytes; None, and an entry in ``problems``, when it is too large or unreadable."""
         full = os.path.join(self.root, path)
         try:
-            if os.path.getsize(full) > MAX_BYTES:
-                self.problems.append((path, f"larger than {MAX_BYTES:,} bytes, not read"))
+            if not stat.S_ISREG(os.stat(full).st_mode):  # a pipe would wait for ever, a device might never end
+                self.problems.append((path, "no regular file, not read"))
                 return None
             with open(full, "rb") as file:
-                return file.read()
+                source = file.read(MAX_BYTES + 1)
         except OSError as error:
             self.problems.append((path, f"cannot be read: {error.strerror}"))
             return None
+        if len(source) > MAX_BYTES:
+            self.problems.append((path, f"larger than {MAX_BYTES:,} bytes, not read"))
+            return None
+        return source
 
 
 def discover(root: str, excluded: Callable[[str], bool]) -> Files:

@@ -10,7 +10,7 @@ import operator
 from collections.abc import Iterator
 from typing import Any
 
-from .module import MAX_DEPTH, Function, Module, keyword, parents, scope
+from .module import MAX_DEPTH, Function, Module, Unreadable, keyword, parents, parse, scope
 
 UNKNOWN: Any = type("Unknown", (), {"__repr__": lambda _: "UNKNOWN", "__bool__": lambda _: False})()
 ARITHMETIC = {
@@ -20,45 +20,56 @@ ARITHMETIC = {
     ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
 }
+MAX_STEPS = 2_000  # of one evaluation; the longest list of names has fewer
+MAX_NUMBER = 10**100
+MAX_TEXT = 100_000
 SECONDS = {"weeks": 604_800, "days": 86_400, "hours": 3_600, "minutes": 60, "seconds": 1, "milliseconds": 0.001}
 TIMEDELTA_ORDER = ("days", "seconds", "microseconds", "milliseconds", "minutes", "hours", "weeks")
 
 
-def constant(node: ast.AST | None, module: Module, depth: int = 0) -> Any:  # noqa: ANN401
+def constant(node: ast.AST | None, module: Module) -> Any:  # noqa: ANN401
     """The value of a literal, of arithmetic on literals, or of a module constant assigned once; else UNKNOWN.
 
     Tuples, lists, sets and dicts are values when all their parts are.
     """
-    if node is None or depth > MAX_DEPTH:
+    return _constant(node, module, 0, [MAX_STEPS])
+
+
+def _constant(node: ast.AST | None, module: Module, depth: int, left_over: list[int]) -> Any:  # noqa: ANN401
+    """`constant`, at most so deep and so many steps: names that name each other twice would double both at each."""
+    left_over[0] -= 1
+    if node is None or depth > MAX_DEPTH or left_over[0] < 0:
         return UNKNOWN
     if isinstance(node, ast.Constant):
         return node.value
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.Not)):
-        value = constant(node.operand, module, depth + 1)
+        value = _constant(node.operand, module, depth + 1, left_over)
         if isinstance(node.op, ast.Not):
             return UNKNOWN if value is UNKNOWN else not value
         return -value if isinstance(value, (int, float)) else UNKNOWN
     if isinstance(node, ast.BinOp) and type(node.op) in ARITHMETIC:
-        left, right = constant(node.left, module, depth + 1), constant(node.right, module, depth + 1)
+        left = _constant(node.left, module, depth + 1, left_over)
+        right = _constant(node.right, module, depth + 1, left_over)
         if isinstance(left, (int, float)) and isinstance(right, (int, float)):
             try:
-                return ARITHMETIC[type(node.op)](left, right)
+                value = ARITHMETIC[type(node.op)](left, right)
             except (ArithmeticError, ValueError):
                 return UNKNOWN
+            return value if isinstance(value, float) or abs(value) < MAX_NUMBER else UNKNOWN
         if isinstance(left, str) and isinstance(right, str) and isinstance(node.op, ast.Add):
-            return left + right
+            return left + right if len(left) + len(right) < MAX_TEXT else UNKNOWN
         return UNKNOWN
     if isinstance(node, (ast.Tuple, ast.List, ast.Set)):
-        parts = [constant(part, module, depth + 1) for part in node.elts]
+        parts = [_constant(part, module, depth + 1, left_over) for part in node.elts]
         if any(part is UNKNOWN for part in parts):
             return UNKNOWN
         return tuple(parts) if isinstance(node, ast.Tuple) else parts
     if isinstance(node, ast.Name):
         local = assigned(node)
         if local is not None:
-            return constant(local, module, depth + 1)
+            return _constant(local, module, depth + 1, left_over)
         values = module.assignments.get(node.id, ())
-        return constant(values[0], module, depth + 1) if len(values) == 1 else UNKNOWN
+        return _constant(values[0], module, depth + 1, left_over) if len(values) == 1 else UNKNOWN
     return UNKNOWN
 
 
@@ -95,6 +106,16 @@ def assigned(name: ast.Name) -> ast.expr | None:
 def local_values(function: ast.AST, name: str) -> list[ast.expr | None]:
     """What a function binds a name to, one entry a binding; None for a binding that has no value (loop, with, …)."""
     return _bindings(function).get(name, [])
+
+
+def binding_scope(name: ast.Name) -> ast.AST | None:
+    """The innermost function around a name that binds it; None for names of the module."""
+    function = scope(name)
+    while function is not None:
+        if local_values(function, name.id):
+            return function
+        function = scope(function)
+    return None
 
 
 def _bindings(function: ast.AST) -> dict[str, list[ast.expr | None]]:
@@ -146,8 +167,8 @@ def annotation(name: ast.Name, module: Module) -> str | None:
             node = parameter.annotation
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 try:
-                    node = ast.parse(node.value, mode="eval").body
-                except (SyntaxError, ValueError, RecursionError, MemoryError):
+                    node = parse(node.value, "eval").body  # type: ignore[attr-defined]
+                except Unreadable:
                     return None
             return module.qualified(node)
     return None

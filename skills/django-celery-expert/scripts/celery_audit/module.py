@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import ast
+import io
+import re
+import sys
+import threading
+import tokenize
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator
@@ -12,6 +17,9 @@ from typing import TypeVar
 N = TypeVar("N", bound=ast.AST)
 Function = (ast.FunctionDef, ast.AsyncFunctionDef)
 MAX_DEPTH = 50  # of chained attributes, re-exports and expressions that are followed
+MAX_NESTING = 1_000  # of nodes in one another; code that people write stays below 100
+LINE_END = re.compile(r"\r\n|\r|\n")  # as Python counts lines; `str.splitlines` also splits at form feeds and others
+BIG_STACK = 256 << 20  # bytes; enough for 2 MB of `a.b.b.b…` before Python 3.11
 
 
 class Unreadable(Exception):
@@ -30,8 +38,8 @@ class Module:
 
     def __init__(self, path: str, source: bytes) -> None:
         self.path = path
-        self.tree = _parse(source)
-        self._source = source
+        self.tree = parse(source)
+        self.source = source
         parts = PurePosixPath(path).with_suffix("").parts
         self.is_package = parts[-1] == "__init__"
         self.name = ".".join(parts[:-1] if self.is_package else parts)
@@ -44,14 +52,21 @@ class Module:
         self._walk()
 
     def _walk(self) -> None:
+        self.tree.nesting = 0  # type: ignore[attr-defined]
         stack: list[ast.AST] = [self.tree]
         nodes = self._nodes
         while stack:
             node = stack.pop()
             nodes[type(node)].append(node)
             children = list(ast.iter_child_nodes(node))
+            if not children:
+                continue
+            nesting = node.nesting + 1  # type: ignore[attr-defined]
+            if nesting > MAX_NESTING:
+                raise Unreadable(f"nested more than {MAX_NESTING:,} deep, not looked at", getattr(node, "lineno", 1))
             for child in children:
                 child.parent = node  # type: ignore[attr-defined]
+                child.nesting = nesting  # type: ignore[attr-defined]
             stack.extend(reversed(children))
         for node in self.find(ast.Import):
             for alias in node.names:
@@ -93,12 +108,12 @@ class Module:
     def lines(self) -> list[str]:
         """The file's lines, decoded; made when a report or a ``noqa`` asks."""
         if not hasattr(self, "_lines"):
-            self._lines = self._source.decode("utf-8", errors="replace").splitlines()
+            self._lines = LINE_END.split(_decode(self.source))
         return self._lines
 
     def mentions(self, *words: bytes) -> bool:
         """Whether the file's bytes hold any of the words: the cheap question before a dear one."""
-        return any(word in self._source for word in words)
+        return any(word in self.source for word in words)
 
     def qualified(self, node: ast.AST | None) -> str | None:
         """What a name or attribute chain stands for: ``transaction.atomic`` → ``django.db.transaction.atomic``.
@@ -107,7 +122,7 @@ class Module:
         local variables.
         """
         attributes: list[str] = []
-        while isinstance(node, ast.Attribute):
+        while isinstance(node, ast.Attribute) and len(attributes) < MAX_DEPTH:
             attributes.append(node.attr)
             node = node.value
         if not isinstance(node, ast.Name):
@@ -144,7 +159,8 @@ def scope(node: ast.AST) -> ast.AST | None:
     child = node
     for parent in parents(node):
         if isinstance(parent, Function):
-            if child in parent.body:
+            # The body may be long and is asked about often; what stands around it is short.
+            if child is not parent.args and child is not parent.returns and child not in parent.decorator_list:
                 return parent
         elif isinstance(parent, ast.Lambda) and child is parent.body:
             return parent
@@ -183,15 +199,77 @@ def _top_level(tree: ast.Module) -> Iterator[ast.stmt]:
             stack.extend(reversed(inner))
 
 
-def _parse(source: bytes) -> ast.Module:
+def parse(source: bytes | str, mode: str = "exec") -> ast.AST:
+    """Parse without warnings; whatever goes wrong is `Unreadable`.
+
+    Before Python 3.11 the parser recurses without a limit, so a long chain would end the process: it gets a stack that
+    the longest file cannot exhaust.
+    """
+    if sys.version_info >= (3, 11) or len(source) < 60_000:
+        return _parse(source, mode)
+    done: list[ast.AST | Exception] = []
+
+    def run() -> None:
+        try:
+            done.append(_parse(source, mode))
+        except Exception as error:  # raised again below
+            done.append(error)
+
+    before = threading.stack_size(BIG_STACK)
+    try:
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+    finally:
+        threading.stack_size(before)
+    if isinstance(done[0], Exception):
+        raise done[0]
+    return done[0]
+
+
+def _parse(source: bytes | str, mode: str) -> ast.AST:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return ast.parse(source)
+            return ast.parse(source, mode=mode)
     except SyntaxError as error:
-        hint = " (Python 2?)" if "print" in (error.msg or "") or "exec" in (error.msg or "") else ""
-        raise Unreadable(f"not Python 3: {error.msg}{hint}", error.lineno or 1) from error
+        raise Unreadable(_why(error), error.lineno or 1) from error
     except (RecursionError, MemoryError):
         raise Unreadable("nested too deeply to parse") from None
-    except ValueError as error:
+    except (ValueError, LookupError) as error:  # null bytes; a codec that is no text encoding
         raise Unreadable(f"not Python: {error}") from error
+
+
+# What a line looks like that this interpreter is too old for, and the first version that reads it.
+NEWER = (
+    ((3, 10), re.compile(r"\s*(match|case)\b.*:")),
+    ((3, 11), re.compile(r"\s*except\s*\*")),
+    ((3, 12), re.compile(r"\s*(async\s+def|def|class|type)\s+\w+\s*\[|.*\b[rR]?[fF][rR]?[\"']")),
+    ((3, 14), re.compile(r".*\b[rR]?[tT][rR]?[\"']|\s*except\s+[\w.]+\s*,\s*[\w.]+(\s*,\s*[\w.]+)*\s*:")),
+)
+PYTHON_2 = re.compile(
+    r"\s*(print|exec)\s+[^=(\s]|\s*except\s+[^:]+,\s*[a-z]\w*\s*:|\s*raise\s+[\w.]+\s*,|.*(<>|`|\b0\d+|\b\d+[lL]\b)"
+    r"|.*\b[uU][rR][\"']"
+)
+
+
+def _why(error: SyntaxError) -> str:
+    """One line on why a file was not parsed, with a guess at the Python it was written for."""
+    version = "Python %d.%d" % sys.version_info[:2]  # noqa: UP031
+    message = " ".join(str(error.msg).split())
+    line = error.text or ""
+    if "print" in message or "exec" in message or PYTHON_2.match(line):
+        return f"not valid for {version}: {message} (Python 2?)"
+    for newer, form in NEWER:
+        if sys.version_info < newer and form.match(line):
+            return f"not valid for {version}: {message} (needs Python {newer[0]}.{newer[1]}?)"
+    return f"not valid for {version}: {message}"
+
+
+def _decode(source: bytes) -> str:
+    """The text as Python reads it: a byte order mark or a coding comment tells how."""
+    try:
+        encoding = tokenize.detect_encoding(io.BytesIO(source).readline)[0]
+        return source.decode(encoding, errors="replace")
+    except (SyntaxError, LookupError, ValueError):
+        return source.decode("utf-8", errors="replace")

@@ -7,6 +7,8 @@ other names: all of that is resolved here, so that a rule sees a `Task` or a `Di
 from __future__ import annotations
 
 import ast
+import os
+import traceback
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,21 +16,25 @@ from functools import cached_property
 from typing import Any, Callable, NamedTuple
 
 from .configuration import VISIBILITY, Setting, families, find_settings, kind_of_url, text_of, value_of
-from .files import PYTHON, Files, is_test
-from .infer import UNKNOWN, assigned, constant, mapping, own_nodes
-from .module import MAX_DEPTH, Function, Module, Unreadable, has_open_keywords, keyword
+from .files import PYTHON, PYTHON_PATH, Files, is_test
+from .infer import UNKNOWN, assigned, binding_scope, constant, mapping, own_nodes
+from .module import LINE_END, MAX_DEPTH, Function, Module, Unreadable, has_open_keywords, keyword, parents
 
 DECORATORS = {
     "celery.shared_task", "celery.app.shared_task", "celery.app.base.shared_task", "celery.task", "celery.task.task",
     "celery.decorators.task", "celery.task.periodic_task", "celery.decorators.periodic_task",
 }  # fmt: skip
 TASK_BASES = {"celery.Task", "celery.app.task.Task", "celery.task.Task", "celery.contrib.django.task.DjangoTask"}
+APP_CLASSES = {"celery.Celery", "celery.app.Celery", "celery.app.base.Celery"}
 APP_NAMES = {"app", "celery", "celery_app", "capp", "current_app"}
 PUBLISHES = {"delay", "apply_async", "delay_on_commit", "apply_async_on_commit"}
 SIGNATURES = {"s", "si", "signature", "subtask"}
 CANVAS = {
     f"celery{place}.{name}" for place in ("", ".canvas") for name in ("chain", "group", "chord", "chunks", "signature")
 }
+
+
+MAX_LINE = 10_000  # characters of a deployment file's line; what is longer is data
 
 
 @dataclass(eq=False)
@@ -138,6 +144,14 @@ class BeatEntry(NamedTuple):
     call: ast.Call | None = None  # of add_periodic_task
 
 
+class Failure(NamedTuple):
+    """Something of the audit itself broke on some code; the rest of the run goes on without it."""
+
+    path: str
+    step: str  # a rule's id, or "index"
+    error: str  # one line: what, and where in the audit
+
+
 class TextFile(NamedTuple):
     """A deployment file: Compose, Kubernetes, systemd, supervisor, Procfile, Dockerfile, shell."""
 
@@ -151,6 +165,7 @@ class Wrapper:
 
     options: dict[str, ast.expr]
     module: Module
+    plain: bool = True  # whether it hands the function itself to Celery, not one of its own around it
 
 
 @dataclass(eq=False)
@@ -168,6 +183,7 @@ class Project:
     namespaces: set[Any] = field(default_factory=set)  # of apps configured from Django's settings; None: without one
     beat: list[BeatEntry] = field(default_factory=list)
     unparsed: list[tuple[str, int, str]] = field(default_factory=list)  # path, line, why
+    failures: list[Failure] = field(default_factory=list)
     _loaded: dict[str, Module | None] = field(default_factory=dict)
     _resolved: dict[str, str] = field(default_factory=dict)
 
@@ -183,7 +199,17 @@ class Project:
                     self._loaded[path] = Module(path, source)
                 except Unreadable as error:
                     self.unparsed.append((path, error.line, str(error)))
+                except Exception as error:  # one odd file must not end the run
+                    self.failed(path, "index", error)
         return self._loaded[path]
+
+    def failed(self, path: str, step: str, error: Exception) -> None:
+        """Note that a step of the audit raised, once for each file."""
+        if not any(failure[:2] == (path, step) for failure in self.failures):
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            place = f"{os.path.basename(frame.filename)}:{frame.lineno}"
+            said = " ".join(str(error).split())[:200]
+            self.failures.append(Failure(path, step, f"{type(error).__name__} at {place}: {said}".rstrip(": ")))
 
     @cached_property
     def _by_suffix(self) -> dict[str, list[str]]:
@@ -196,6 +222,10 @@ class Project:
             for start in range(len(parts)):
                 index[".".join(parts[start:])].append(path)
         return index
+
+    def has_module(self, dotted: str) -> bool:
+        """Whether a file of the project may be imported under that name, readable or not."""
+        return dotted in self._by_suffix
 
     def find_module(self, dotted: str, importer: str = "") -> Module | None:
         """The project's module of that dotted name; of several, the one nearest to the importing file."""
@@ -261,17 +291,22 @@ class Project:
         return self.resolve(module.qualified(node), module.path)
 
     def bases(
-        self, node: ast.ClassDef, module: Module, depth: int = 0
+        self, node: ast.ClassDef, module: Module, seen: set[str] | None = None
     ) -> Iterator[tuple[str, Module | None, ast.ClassDef | None]]:
-        """The classes a class derives from, near to far: resolved name, and the project's own module and node."""
+        """The classes a class derives from, near to far, each once: resolved name, and the project's module and node.
+
+        No more than MAX_DEPTH classes: a longer chain is nobody's code.
+        """
+        seen = set() if seen is None else seen
         for base in node.bases:
             name = self.meaning(base, module)
-            if name is None or depth > MAX_DEPTH:
+            if name is None or name in seen or len(seen) > MAX_DEPTH:
                 continue
+            seen.add(name)
             found = self.definition(name)
             if found and isinstance(found[1], ast.ClassDef) and found[1] is not node:
                 yield name, found[0], found[1]
-                yield from self.bases(found[1], found[0], depth + 1)
+                yield from self.bases(found[1], found[0], seen)
             else:
                 yield name, None, None
 
@@ -320,7 +355,7 @@ class Project:
     def task_of(self, node: ast.AST, module: Module) -> Task | None:
         """The task an expression stands for: a name, an attribute, or a local variable that holds one."""
         name = self.meaning(node, module)
-        if name is not None:
+        if name is not None and not (isinstance(node, ast.Name) and binding_scope(node)):
             return self.tasks.get(name)
         if isinstance(node, ast.Name):
             value = assigned(node)
@@ -342,6 +377,34 @@ class Project:
             return self.by_name[name][0]
         return next(
             (t for t in self.tasks.values() if not t.has_explicit_name and t.qualified.endswith(f".{name}")), None
+        )
+
+    @cached_property
+    def task_classes(self) -> dict[ast.expr, Module]:
+        """The classes that apps make their tasks of: ``Celery("shop", task_cls=ShopTask)``, and where that stands."""
+        found: dict[ast.expr, Module] = {}
+        for name in self.apps:
+            place = self.definition(name)
+            if place and isinstance(place[1], ast.Call):
+                given = keyword(place[1], "task_cls")
+                if given is not None:
+                    found[given] = place[0]
+                made = self.definition(self.meaning(place[1].func, place[0]))
+                if made and isinstance(made[1], ast.ClassDef):
+                    for part in made[1].body:
+                        if isinstance(part, ast.Assign) and getattr(part.targets[0], "id", "") == "task_cls":
+                            found[part.value] = made[0]
+        return found
+
+    @cached_property
+    def extends_json(self) -> bool:
+        """Whether the project teaches kombu to encode more types, or registers serializers of its own."""
+        return any(
+            (module.qualified(call.func) or "").startswith("kombu.")
+            and (module.qualified(call.func) or "").endswith((".register", ".register_type"))
+            for module in self.modules
+            if module.mentions(b"kombu")
+            for call in module.find(ast.Call)
         )
 
     # Settings.
@@ -450,7 +513,7 @@ def build(files: Files, progress: Callable[[int, int], None] = lambda *_: None) 
         if is_test(path):
             continue
         source = files.read(path)
-        if source is not None and PYTHON.search(source):
+        if source is not None and (PYTHON.search(source) or PYTHON_PATH.search(path)):
             module = project.load(path, source)
             if module is not None:
                 project.modules.append(module)
@@ -458,17 +521,27 @@ def build(files: Files, progress: Callable[[int, int], None] = lambda *_: None) 
     for path in files.text:
         source = files.read(path)
         if source is not None and b"celery" in source.lower():
-            project.text.append(TextFile(path, source.decode("utf-8", errors="replace").splitlines()))
-    _find_apps(project)
-    _find_wrappers(project)
+            lines = LINE_END.split(source.decode("utf-8", errors="replace"))
+            project.text.append(TextFile(path, [line[:MAX_LINE] for line in lines]))
+    _step(project, "", _find_apps, project)
+    _step(project, "", _find_wrappers, project)
     for module in project.modules:
-        _find_tasks(project, module)
+        _step(project, module.path, _find_tasks, project, module)
     for module in project.modules:
-        project.dispatches[module] = list(_dispatches(project, module))
-    project.settings += find_settings(project)
+        project.dispatches[module] = _step(project, module.path, _dispatches, project, module)
+    project.settings += _step(project, "", find_settings, project)
     for module in project.modules:
-        project.beat += _beat_entries(project, module)
+        project.beat += _step(project, module.path, _beat_entries, project, module)
     return project
+
+
+def _step(project: Project, path: str, step: Callable[..., Any], *arguments: object) -> list[Any]:
+    """What a step of the index yields; nothing, and a note, where it raises."""
+    try:
+        return list(step(*arguments) or ())
+    except Exception as error:
+        project.failed(path, "index", error)
+        return []
 
 
 def _find_apps(project: Project) -> None:
@@ -483,11 +556,15 @@ def _find_apps(project: Project) -> None:
 
 def _makes_app(project: Project, module: Module, call: ast.Call) -> bool:
     name = project.meaning(call.func, module)
-    if name in ("celery.Celery", "celery.app.Celery", "celery.app.base.Celery"):
+    if name in APP_CLASSES:
         return True
     found = project.definition(name)
+    if found and isinstance(found[1], ast.FunctionDef):  # app = create_application()
+        return any(project.meaning(inner.func, found[0]) in APP_CLASSES for inner in calls_in(found[1])) and any(
+            isinstance(node, ast.Return) and node.value is not None for node in own_nodes(found[1])
+        )
     return bool(found and isinstance(found[1], ast.ClassDef)) and any(
-        base in ("celery.Celery", "celery.app.base.Celery")
+        base in APP_CLASSES
         for base, *_ in project.bases(found[1], found[0])  # type: ignore[index,arg-type]
     )
 
@@ -504,7 +581,11 @@ def _find_wrappers(project: Project) -> None:
                         project.wrappers[f"{module.name}.{name}"] = made
             for name, values in module.assignments.items():  # base_task = partial(shared_task, bind=True)
                 value = values[-1]
-                if isinstance(value, ast.Call) and module.qualified(value.func) == "functools.partial" and value.args:
+                if isinstance(value, (ast.Name, ast.Attribute)):  # our_task = shared_task
+                    made = project.task_decorator(value, module)
+                    if made is not None:
+                        project.wrappers.setdefault(f"{module.name}.{name}", made)
+                elif isinstance(value, ast.Call) and module.qualified(value.func) == "functools.partial" and value.args:
                     made = project.task_decorator(value.args[0], module)
                     if made is not None:
                         options = {word.arg: word.value for word in value.keywords if word.arg}
@@ -521,7 +602,9 @@ def _makes_task(project: Project, module: Module, function: ast.FunctionDef) -> 
             made = project.task_decorator(node, module)
             if made is not None and any(isinstance(part, ast.Return) for part in ast.walk(function)):
                 options = {word.arg: word.value for word in node.keywords if word.arg}
-                return Wrapper({**made.options, **options}, module)
+                inner = any(isinstance(part, Function) for part in ast.walk(function) if part is not function)
+                plain = made.plain and not inner
+                return Wrapper({**made.options, **options}, module, plain)
     return None
 
 
@@ -579,7 +662,9 @@ def _add_task(
         project.meaning(decorator.func if isinstance(decorator, ast.Call) else decorator, module) in project.wrappers
     )
     options = {**wrapper.options, **written}
-    bind = constant(options.get("bind"), module) if "bind" in options else (UNKNOWN if is_open or is_wrapped else False)
+    bind = constant(options["bind"], module) if "bind" in options else (UNKNOWN if is_open else False)
+    if not wrapper.plain:
+        bind = UNKNOWN  # what the function around it passes on is its own affair
     base = options.get("base")
     if base is not None:
         found = project.definition(project.meaning(base, module))
@@ -591,9 +676,20 @@ def _add_task(
                         options = {part.targets[0].id: part.value, **options}
         else:
             is_open = True
-    qualified = f"{module.name}.{name or node.name}"  # type: ignore[attr-defined]
+    qualified = f"{module.name}.{name or _path_to(node)}"
     bound = bind if isinstance(bind, bool) else None
     project.tasks[qualified] = Task(qualified, module, node, function, options, is_open or is_wrapped, decorator, bound)
+
+
+def _path_to(node: ast.AST) -> str:
+    """``Shop.send`` for a method, ``make.<locals>.send`` for what a function defines."""
+    path = node.name  # type: ignore[attr-defined]
+    for parent in parents(node):
+        if isinstance(parent, ast.ClassDef):
+            path = f"{parent.name}.{path}"
+        elif isinstance(parent, Function):
+            path = f"{parent.name}.<locals>.{path}"
+    return path
 
 
 def _dispatches(project: Project, module: Module) -> Iterator[Dispatch]:
@@ -614,27 +710,28 @@ def _dispatches(project: Project, module: Module) -> Iterator[Dispatch]:
                 yield Dispatch(call, module, method, None, target)
 
 
-def is_canvas(node: ast.AST | None, project: Project, module: Module, depth: int = 0) -> bool:
+def is_canvas(node: ast.AST | None, project: Project, module: Module) -> bool:
     """Whether an expression is a signature: ``chain(…)``, ``task.si(…)``, ``a | b``, or a variable of one."""
-    if depth > MAX_DEPTH or node is None:
-        return False
-    if isinstance(node, ast.Name):
-        return is_canvas(assigned(node), project, module, depth + 1)
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-        return is_canvas(node.left, project, module, depth + 1) or is_canvas(node.right, project, module, depth + 1)
-    if isinstance(node, ast.Call):
-        if project.meaning(node.func, module) in CANVAS:
-            return True
-        if isinstance(node.func, ast.Attribute):
-            if node.func.attr in SIGNATURES:
-                return project.task_of(node.func.value, module) is not None or _looks_like_task(
-                    node.func.value, project, module
-                )
-            if node.func.attr in ("set", "on_error", "clone"):
-                return is_canvas(node.func.value, project, module, depth + 1)
-        return isinstance(node.func, ast.Call) and is_canvas(
-            node.func, project, module, depth + 1
-        )  # chord(header)(body)
+    stack, seen = [node], 0
+    while stack and seen < MAX_DEPTH:
+        node, seen = stack.pop(), seen + 1
+        if isinstance(node, ast.Name):
+            stack.append(assigned(node))
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+            stack += [node.right, node.left]
+        elif isinstance(node, ast.Call):
+            function = node.func
+            if project.meaning(function, module) in CANVAS:
+                return True
+            if isinstance(function, ast.Attribute):
+                before = function.value
+                if function.attr in SIGNATURES:
+                    if project.task_of(before, module) is not None or _looks_like_task(before, project, module):
+                        return True
+                elif function.attr in ("set", "on_error", "clone"):
+                    stack.append(before)
+            elif isinstance(function, ast.Call):  # chord(header)(body)
+                stack.append(function)
     return False
 
 
@@ -648,19 +745,37 @@ def _looks_like_task(node: ast.AST, project: Project, module: Module) -> bool:
 
 
 def _beat_entries(project: Project, module: Module) -> Iterator[BeatEntry]:
-    schedules = [
+    """Entries of every dict that is, or is merged into, a ``…BEAT_SCHEDULE``; calls of ``add_periodic_task``; and
+    dicts elsewhere whose schedule is one of Celery's.
+    """
+    if not module.mentions(b"BEAT_SCHEDULE", b"beat_schedule", b"add_periodic_task", b"celery.schedules"):
+        return
+    found: set[int] = set()
+    for entry in _written_entries(project, module):
+        found.add(id(entry.node))
+        yield entry
+    for node in module.find(ast.Dict):  # in a function that builds the schedule, or under a name of its own
+        if id(node) not in found and any(
+            isinstance(key, ast.Constant) and key.value == "schedule" for key in node.keys
+        ):
+            parts = mapping(node, module) or {}
+            made = parts.get("schedule")
+            by_celery = isinstance(made, ast.Call) and (project.meaning(made.func, module) or "").startswith(
+                "celery.schedules."
+            )
+            if by_celery and "task" in parts:
+                yield BeatEntry("", parts, node, module)
+
+
+def _written_entries(project: Project, module: Module) -> Iterator[BeatEntry]:
+    displays: list[ast.AST | None] = [
         setting.value
         for setting in project.settings
         if setting.module is module and setting.written.upper().endswith(("BEAT_SCHEDULE", "CELERYBEAT_SCHEDULE"))
     ]
-    for schedule in schedules:
-        for node in ast.walk(schedule):
-            if isinstance(node, ast.Dict) and node is schedule:
-                for key, value in zip(node.keys, node.values):
-                    parts = mapping(value, module)
-                    name = constant(key, module)
-                    if parts is not None:
-                        yield BeatEntry(name if isinstance(name, str) else "", parts, value, module)
+    for name, values in module.assignments.items():  # also where no settings are looked for: shop/schedule.py
+        if name.upper().endswith("BEAT_SCHEDULE"):
+            displays += values
     for node in module.find(ast.Assign):  # CELERY_BEAT_SCHEDULE["nightly"] = {...}
         target = node.targets[0]
         if isinstance(target, ast.Subscript) and _ends_with(target.value, "BEAT_SCHEDULE"):
@@ -669,10 +784,31 @@ def _beat_entries(project: Project, module: Module) -> Iterator[BeatEntry]:
             if parts is not None:
                 yield BeatEntry(name if isinstance(name, str) else "", parts, node.value, module)
     for call in module.find(ast.Call):
-        if isinstance(call.func, ast.Attribute) and call.func.attr == "add_periodic_task":
+        if not isinstance(call.func, ast.Attribute):
+            continue
+        if call.func.attr == "update" and _ends_with(call.func.value, "BEAT_SCHEDULE"):
+            displays += call.args
+        elif call.func.attr == "add_periodic_task":
             parts = {word.arg: word.value for word in call.keywords if word.arg}
             parts.update(zip(("schedule", "task", "args", "kwargs", "name"), call.args))
             yield BeatEntry("", parts, call, module, call)
+    seen: set[int] = set()
+    while displays:
+        display = displays.pop(0)
+        if isinstance(display, ast.Name):
+            values = module.assignments.get(display.id, [])
+            display = values[0] if len(values) == 1 else None
+        if not isinstance(display, ast.Dict) or id(display) in seen:
+            continue
+        seen.add(id(display))
+        for key, value in zip(display.keys, display.values):
+            if key is None:  # {**BASE_SCHEDULE, ...}
+                displays.append(value)
+                continue
+            parts = mapping(value, module)
+            name = constant(key, module)
+            if parts is not None:
+                yield BeatEntry(name if isinstance(name, str) else "", parts, value, module)
 
 
 def _ends_with(node: ast.AST, end: str) -> bool:
