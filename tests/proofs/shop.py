@@ -64,6 +64,26 @@ for line in sys.stdin:
     answers.flush()
 """
 
+# Backoff without its waiting; the page's tasks run as they stand.
+AT_ONCE = """
+from celery.app import autoretry
+
+real = autoretry.get_exponential_backoff_interval
+
+def at_once(**how):
+    note("delay", bound=real(**how | {"full_jitter": False}), jitter=how["full_jitter"])
+    return 0
+
+autoretry.get_exponential_backoff_interval = at_once
+"""
+
+# A pool's child that ended is noticed at once, or, where it is no zombie yet, in the next round: 5 s later by default.
+NOTICED_SOON = """
+from celery.concurrency.asynpool import AsynPool
+
+AsynPool.timers = property(lambda pool: {pool.maintain_pool: 0.1})
+"""
+
 
 class Raised(Exception):
     """What the code raised in the project; ``kind`` is the exception's class name."""
@@ -150,11 +170,11 @@ class Shop:
         (folder / "proofs" / "ledger.py").write_text(LEDGER)
         self._driver: subprocess.Popen | None = None
 
-    def tasks(self, code: str) -> None:
+    def tasks(self, *code: str) -> None:
         """Add tasks of the proof's own (the wrong way, say) to the project, before a process has started."""
         assert self._driver is None and not self.workers, "processes that run already would not see them"
         head = "from celery import shared_task\nfrom proofs.ledger import note\n"
-        (self.folder / "proofs" / "tasks.py").write_text(head + textwrap.dedent(code))
+        (self.folder / "proofs" / "tasks.py").write_text("\n".join([head, *map(textwrap.dedent, code)]))
 
     # Python in the project.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from servers import RabbitMQ, Redis
-from shop import MakeShop
+from shop import NOTICED_SOON, MakeShop
 from waiting import stays, until
 
 
@@ -16,6 +16,7 @@ def test_bounded_redeliveries(shop: MakeShop, broker: Redis | RabbitMQ, evidence
     on_redis = isinstance(broker, Redis)
     shop = shop("error-handling", broker, **({} if on_redis else {"CELERY_TASK_DEFAULT_QUEUE_TYPE": "quorum"}))
     shop.tasks(
+        NOTICED_SOON,
         """
         import os, signal, time
         from orders.poison import BoundedTask
@@ -31,7 +32,7 @@ def test_bounded_redeliveries(shop: MakeShop, broker: Redis | RabbitMQ, evidence
         @shared_task(name="proofs.innocent", acks_late=True)
         def innocent(number):
             note("innocent", number=number)
-        """
+        """,
     )
     worker = shop.worker("-c", "1")
     bounded, *innocent = shop.do(

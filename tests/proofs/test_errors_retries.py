@@ -8,21 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from servers import Redis, free_port
-from shop import MakeShop
+from shop import AT_ONCE, MakeShop
 from waiting import until
-
-# Backoff without its waiting; the page's tasks run as they stand.
-AT_ONCE = """
-from celery.app import autoretry
-
-real = autoretry.get_exponential_backoff_interval
-
-def at_once(**how):
-    note("delay", bound=real(**how | {"full_jitter": False}), jitter=how["full_jitter"])
-    return 0
-
-autoretry.get_exponential_backoff_interval = at_once
-"""
 
 
 @pytest.mark.proves("error-handling#retry")
@@ -31,8 +18,8 @@ def test_policy_on_the_decorator(shop: MakeShop, redis: Redis, evidence: dict) -
     and 315 s on average. A delay that the server names is kept. A bare retry waits 180 s and runs four times in all."""
     shop = shop("error-handling", redis)
     shop.tasks(
-        AT_ONCE
-        + """
+        AT_ONCE,
+        """
         from accounts import tasks as page
         from crm.client import CrmUnavailable
 
@@ -47,7 +34,7 @@ def test_policy_on_the_decorator(shop: MakeShop, redis: Redis, evidence: dict) -
         def bare(self, countdown):
             note("bare")
             raise self.retry(countdown=countdown)
-        """.replace("\n        ", "\n")
+        """,
     )
     worker = shop.worker("-c", "2")
     policy, named = shop.do(
@@ -127,6 +114,7 @@ def test_broker_gone_at_a_retry(shop: MakeShop, own_redis: Redis) -> None:
     id = shop.do("result = app.send_task('proofs.cut').id")
     until(lambda: shop.counts()["run"] == 1, what="the task runs")
     own_redis.stop()
+    until(lambda: "Cannot connect to redis" in worker.output, what="the main process waits for its broker")
     shop.ledger_path.with_name("ledger.jsonl.cut").touch()
     until(lambda: "celery.exceptions.Reject" in worker.output, 40, "the retry was not published")
     assert shop.ask(f"app.AsyncResult({id!r}).state") == "PENDING"
@@ -173,8 +161,8 @@ def test_what_the_client_raises(shop: MakeShop, redis: Redis) -> None:
     here, refused = (f"http://127.0.0.1:{port}" for port in (server.server_port, free_port()))
     shop = shop("error-handling", redis)
     shop.tasks(
-        AT_ONCE
-        + """
+        AT_ONCE,
+        """
         import requests
         from celery.exceptions import Reject, SoftTimeLimitExceeded
         from crm.client import CrmUnavailable
@@ -201,7 +189,7 @@ def test_what_the_client_raises(shop: MakeShop, redis: Redis) -> None:
         retried(
             "excluded", raises, Exception, dont_autoretry_for=(SoftTimeLimitExceeded, Reject, ObjectDoesNotExist)
         )
-        """.replace("\n        ", "\n")
+        """,
     )
     runs = {
         **{f"page {status}": 2 for status in (408, 425, 429, 500, 503)},

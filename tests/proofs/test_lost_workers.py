@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from servers import RabbitMQ, Redis
-from shop import MakeShop
+from shop import NOTICED_SOON, MakeShop
 from waiting import until
 
 
@@ -44,6 +44,7 @@ def test_killed_child(shop: MakeShop, broker: Redis | RabbitMQ, evidence: dict) 
     max_retries + 1 times and is FAILURE."""
     shop = shop("error-handling", broker)
     shop.tasks(
+        NOTICED_SOON,
         """
         import os, signal
 
@@ -60,7 +61,7 @@ def test_killed_child(shop: MakeShop, broker: Redis | RabbitMQ, evidence: dict) 
             "early_retried": bound,
         }.items():
             shared_task(name="proofs." + name, **options)(dies)
-        """
+        """,
     )
     shop.worker("-c", "1")
     runs = {"early": 1, "late": 1, "retried": 3, "early_retried": 3}
