@@ -8,9 +8,9 @@ import pytest
 from servers import RabbitMQ, Redis
 from shop import MakeShop, Shop
 
-# The page's settings with shorter limits: five attempts of 5 s, or of 3 s at RabbitMQ, are not waited for.
+# The page's limit of 5 s, shortened: a frozen Redis costs it five times over.
 SHORT_REDIS = {"socket_timeout": 1, "socket_connect_timeout": 1}
-SHORT_RABBITMQ = {"confirm_publish": True, "read_timeout": 1, "write_timeout": 1}
+RABBITMQ = {"confirm_publish": True, "read_timeout": 3, "write_timeout": 3}  # as the page has it
 TASKS = """
 @shared_task(name="proofs.kept")
 def kept(): pass
@@ -91,9 +91,9 @@ def test_redis_down(shop: MakeShop, own_redis: Redis, evidence: dict) -> None:
 @pytest.mark.proves("error-handling#broker-down-at-publish")
 def test_rabbitmq_down(shop: MakeShop, own_rabbitmq: RabbitMQ, evidence: dict) -> None:
     """A frozen RabbitMQ takes messages over an open connection as if it had them; with confirm_publish alone .delay()
-    hangs; with the page's time limits it raises OperationalError after a few of them. While it refuses, .delay()
+    hangs; with the page's time limits it raises OperationalError within 26 s. While it refuses, .delay()
     raises at once."""
-    options = {"silent": {}, "confirming": {"confirm_publish": True}, "page": SHORT_RABBITMQ}
+    options = {"silent": {}, "confirming": {"confirm_publish": True}, "page": RABBITMQ}
     shops = {
         name: shop("error-handling", own_rabbitmq, base="settings_publish", CELERY_BROKER_TRANSPORT_OPTIONS=option)
         for name, option in options.items()
@@ -105,9 +105,9 @@ def test_rabbitmq_down(shop: MakeShop, own_rabbitmq: RabbitMQ, evidence: dict) -
     assert publish(shops["silent"])[0] == ""  # nobody has it
     waiting = hangs(shops["confirming"], 1)
     error, seconds = publish(shops["page"])
-    assert error == REFUSED and 2 <= seconds <= 20
+    assert error == REFUSED and 3 <= seconds <= 26
     assert waiting.is_alive()
-    evidence["figures"]["RabbitMQ frozen, limits 1 s: s"] = round(seconds, 1)
+    evidence["figures"]["RabbitMQ frozen, s"] = round(seconds, 1)
     shops["confirming"].close()
     waiting.join(10)
     own_rabbitmq.kill()
