@@ -31,24 +31,33 @@ result = [error, time.monotonic() - started]
 """
 
 
-def publish(shop: Shop, task: str = "kept") -> tuple[str, float]:
-    """What ``.delay()`` raised, and the seconds it took."""
-    error, seconds = shop.do(PUBLISH.format(task))
-    return error, seconds
-
-
-def hangs(shop: Shop, seconds: float) -> threading.Thread:
-    """Assert that ``.delay()`` has not returned after ``seconds``; its thread ends with the shop's process."""
-    answer: list[object] = []
+def publishing(shop: Shop, task: str = "kept") -> tuple[threading.Thread, list]:
+    """``.delay()`` in the shop: the thread that waits for it, and the list that gets what it answers."""
+    answer: list = []
 
     def ask() -> None:
         try:
-            answer.append(publish(shop))
+            answer.append(shop.do(PUBLISH.format(task)))
         except Exception as error:  # the process was ended
             answer.append(error)
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
+    return thread, answer
+
+
+def publish(shop: Shop, task: str = "kept") -> tuple[str, float]:
+    """What ``.delay()`` raised, and the seconds it took."""
+    thread, answer = publishing(shop, task)
+    thread.join(60)
+    assert not thread.is_alive(), "delay() hangs"
+    error, seconds = answer[0]
+    return error, seconds
+
+
+def hangs(shop: Shop, seconds: float) -> threading.Thread:
+    """Assert that ``.delay()`` has not returned after ``seconds``; its thread ends with the shop's process."""
+    thread, answer = publishing(shop)
     thread.join(seconds)
     assert thread.is_alive(), answer
     return thread
