@@ -32,4 +32,9 @@ for name in bin sbin lib lib64; do ln -s "usr/$name" "$folder/$name"; done
 for package in "$state"/cache/archives/*.deb; do
     dpkg-deb --fsys-tarfile "$package" | tar -x -C "$folder" --keep-directory-symlink
 done
+# What packages' scripts would have made, for a program that runs with FOLDER as its root.
+mkdir -p "$folder"/{proc,dev,tmp,etc,data}
+[ -e "$folder/usr/bin/sh" ] || ln -s dash "$folder/usr/bin/sh"
+[ -e "$folder/etc/passwd" ] || echo 'root:x:0:0:root:/:/bin/sh' >"$folder/etc/passwd"
+[ -e "$folder/etc/hosts" ] || echo '127.0.0.1 localhost' >"$folder/etc/hosts"
 touch "$folder/.ready"
