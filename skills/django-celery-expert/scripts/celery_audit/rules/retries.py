@@ -1163,6 +1163,9 @@ def limit_beyond_visibility(project: Project) -> Iterator[Problem]:
         hard = limit(task, "time_limit", project)
         if not is_number(hard) or hard < timeout:  # type: ignore[operator]
             continue
+        soft = limit(task, "soft_time_limit", project)
+        if hard == timeout and is_number(soft) and soft < timeout:  # type: ignore[operator]
+            continue  # the soft limit ends the task in time, unless it is swallowed
         if "time_limit" not in task.options:
             by_setting = by_setting or task
             continue
