@@ -904,9 +904,9 @@ def retry_beyond_visibility(project: Project) -> Iterator[Problem]:
 def soft_limit_not_below_hard(project: Project) -> Iterator[Problem]:
     """A soft time limit is not below the hard one that holds for the same task.
 
-    Why: When a task's soft limit, or the setting's, is above its hard one, each `delay()` raises ValueError. When they
-    are equal, or when a call gives the larger soft one, the child is killed as the soft limit strikes: the handler of
-    `SoftTimeLimitExceeded` has no time to run.
+    Why: When a task's soft limit, or the setting's, is above its hard one, each `delay()` raises ValueError (from 5.5
+    on). Before 5.5, or when they are equal, or when a call gives the larger soft one, the child is killed only as the
+    soft limit strikes: the handler of `SoftTimeLimitExceeded` has no time to run.
     Fix: Keep the soft limit some seconds below the hard one; a task with a longer soft limit than `task_time_limit`
     needs its own `time_limit`.
     Source: Measured (ValueError from `delay()`; celery/concurrency/asynpool.py counts the hard limit from the soft
@@ -944,7 +944,7 @@ def soft_limit_not_below_hard(project: Project) -> Iterator[Problem]:
             source = "time_limit" if "time_limit" in own else "the setting task_time_limit"
             if "soft_time_limit" not in own:
                 source = "time_limit; the soft one is the setting's"
-            effect = "delay() raises ValueError" if soft > hard else "both strike at once"  # type: ignore[operator]
+            effect = ABOVE if soft > hard else "both strike at once"  # type: ignore[operator]
             yield Problem(
                 f"soft limit {soft:g} s, hard limit {hard:g} s ({source}): {effect}", place(task, own[0]),
                 task.module.path,
@@ -957,12 +957,15 @@ def soft_limit_not_below_hard(project: Project) -> Iterator[Problem]:
     softs, hards = (project.setting(f"task_{name}", defaults=True) for name in ("soft_time_limit", "time_limit"))
     if len(softs) == len(hards) == 1 and is_number(softs[0]) and is_number(hards[0]) and softs[0] >= hards[0]:
         for setting in setting_nodes(project, "task_soft_time_limit"):
-            effect = "delay() raises ValueError" if softs[0] > hards[0] else "both strike at once"
+            effect = ABOVE if softs[0] > hards[0] else "both strike at once"
             yield Problem(
                 f"soft limit {softs[0]:g} s, hard limit {hards[0]:g} s (task_time_limit): {effect}",
                 setting.node,
                 setting.module.path,
             )
+
+
+ABOVE = "delay() raises ValueError (before 5.5: killed as the soft one strikes)"
 
 
 def _limits_of_call(dispatch: Dispatch, module: Module, project: Project) -> Problem | None:
@@ -1163,6 +1166,9 @@ def limit_beyond_visibility(project: Project) -> Iterator[Problem]:
         hard = limit(task, "time_limit", project)
         if not is_number(hard) or hard < timeout:  # type: ignore[operator]
             continue
+        soft = limit(task, "soft_time_limit", project)
+        if hard == timeout and is_number(soft) and soft < timeout:  # type: ignore[operator]
+            continue  # the soft limit ends the task in time, unless it is swallowed
         if "time_limit" not in task.options:
             by_setting = by_setting or task
             continue
