@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-from ..infer import assigned, constant, loop_of, own_nodes
+from ..infer import assigned, constant, every_parameter, loop_of, own_nodes
 from ..module import MAX_DEPTH, Function, Module, has_open_keywords, keyword, parents
 from ..project import CANVAS, SIGNATURES, Dispatch, Project, Task
 from ..registry import Problem, rule
@@ -996,7 +996,7 @@ def _changes_a_kept_one(node: ast.AST) -> bool:
 
 @rule("DCE513", "wait-without-timeout", "warning", "task-design-patterns#long-tasks")
 def wait_without_timeout(project: Project) -> Iterator[Problem]:
-    """Code outside of tasks waits for a result without a timeout.
+    """A view waits for a result without a timeout.
 
     Why: If no worker takes the message, or it is lost, or its result has expired, the state stays PENDING and the call
     never returns: a request, and with it a server thread, hangs for good.
@@ -1032,16 +1032,21 @@ def wait_without_timeout(project: Project) -> Iterator[Problem]:
     for call, result, module in waits(project):
         if result.eager or call.args or keyword(call, "timeout") is not None or has_open_keywords(call):
             continue
-        if "management/commands/" in module.path:
-            continue  # an operator waits, and can stop waiting
         if (
-            id(_function_around(call)) in inside
+            not _takes_request(_function_around(call))  # a command or a shell helper: a person waits, and can stop
+            or id(_function_around(call)) in inside
             or task_at(call, project) is not None
             or _answers_at_once(call, result, asked)
         ):
             continue
         name = call.func.attr  # type: ignore[attr-defined]
         yield Problem(f"{name}() without timeout: hangs when the result does not come", call, module.path)
+
+
+def _takes_request(function: ast.AST | None) -> bool:
+    if not isinstance(function, Function):
+        return False
+    return any(parameter.arg == "request" for parameter in every_parameter(function.args)[:2])
 
 
 def _answers_at_once(call: ast.Call, result: Result, asked: dict[int, bool]) -> bool:

@@ -138,6 +138,8 @@ def _range(first: str, last: str, low: int, high: int) -> list[int]:
 def _number(text: str, low: int, high: int) -> tuple[int, str]:
     """A number or a name, of which Celery reads three letters; and what stands behind the name's word."""
     ignored = ""
+    if text.startswith("-"):
+        raise ValueError(f"{text!r} is negative")
     try:
         number = int(text)
     except ValueError:

@@ -608,10 +608,10 @@ def _defines(node: ast.ClassDef, name: str) -> bool:
 
 @rule("DCE310", "task-module-not-imported", "error", "task-design-patterns#define-a-task")
 def module_not_imported(project: Project) -> Iterator[Problem]:
-    """A task stands in a module that autodiscovery does not import, and that nothing else imports.
+    """A task that is sent by its name stands in a module that neither autodiscovery nor anything else imports.
 
     Why: `autodiscover_tasks()` imports `<app>.tasks` only. A worker that never imported the module discards the task's
-    messages as unregistered, though the web process can send them.
+    messages as unregistered, though Beat and `send_task` send them.
     Fix: Move it to `<app>/tasks.py`, import the module there or in the package's `__init__`, or name it in
     `CELERY_IMPORTS`.
     Source: celery/app/base.py (`autodiscover_tasks(related_name='tasks')` imports the module of that name).
@@ -626,7 +626,9 @@ def module_not_imported(project: Project) -> Iterator[Problem]:
         from celery import shared_task
 
         @shared_task
-        def send_receipt(order_pk): ...
+        def send_receipts(): ...
+        === shop/settings.py
+        CELERY_BEAT_SCHEDULE = {"receipts": {"task": "orders.background.send_receipts", "schedule": 3600}}
     Good:
         === shop/celery.py
         from celery import Celery
@@ -637,7 +639,9 @@ def module_not_imported(project: Project) -> Iterator[Problem]:
         from celery import shared_task
 
         @shared_task
-        def send_receipt(order_pk): ...
+        def send_receipts(): ...
+        === shop/settings.py
+        CELERY_BEAT_SCHEDULE = {"receipts": {"task": "orders.tasks.send_receipts", "schedule": 3600}}
     """
     discovered = _discovered_names(project)
     if discovered is None:
@@ -651,8 +655,11 @@ def module_not_imported(project: Project) -> Iterator[Problem]:
             continue  # what `celery -A` or `python` starts
         if any(project.find_module(f"{module.name}.{name}") for name in discovered):
             continue
-        if "/management/commands/" in module.path and not any(d.task in tasks for d in project.dispatches[module]):
-            continue  # `handle` may call it as a function
+        if "/management/commands/" in module.path:
+            if not any(dispatch.task in tasks for dispatch in project.dispatches[module]):
+                continue  # `handle` may call it as a function
+        elif not _is_named(module, last, tasks, project):
+            continue  # nothing sends what nothing imports: dead code
         if not _is_imported(module, last, tasks, project) and not _package_imports(module, project):
             task = min(tasks, key=lambda task: task.node.lineno)  # type: ignore[attr-defined]
             text = f"nothing imports {module.path}, so workers do not know {short(task)}"
@@ -702,6 +709,14 @@ def _is_imported(module: Module, last: str, tasks: list[Task], project: Project)
             if source is not None and word.search(source):
                 return True
     return any(word.search(line.encode()) for file in project.text for line in file.lines)
+
+
+def _is_named(module: Module, last: str, tasks: list[Task], project: Project) -> bool:
+    """Whether another file that is no test has a task's name as text, as Beat's schedule and `send_task` do."""
+    names = [rf"(?:[\w.]+\.)?{last}\.{task.qualified.rpartition('.')[2]}|{re.escape(task.name)}" for task in tasks]
+    word = re.compile(rf"[\"'](?:{'|'.join(names)})[\"']".encode())
+    others = (path for path in project.files.python if path != module.path and not is_test(path))
+    return any(word.search(project.files.read(path) or b"") for path in others)
 
 
 def _package_imports(module: Module, project: Project) -> bool:

@@ -571,7 +571,7 @@ def flower_without_app(text: TextFile, project: Project) -> Iterator[Problem]:
     """Flower gets Celery's own options after its name, where they do nothing.
 
     Why: `celery flower --app=shop --broker=…` only warns. Flower then runs with a default app and the broker
-        `amqp://guest@localhost`, unless CELERY_BROKER_URL is set, and shows no workers.
+        `amqp://guest@localhost`, unless CELERY_BROKER_URL, CELERY_BROKER or BROKER_URL is set, and shows no workers.
     Fix: put them before: `celery -A shop --broker=… flower`.
     Source: Measured: the app that Flower gets has the default broker.
 
@@ -587,11 +587,13 @@ def flower_without_app(text: TextFile, project: Project) -> Iterator[Problem]:
           flower:
             command: celery -A shop flower
     """
+    if _pins_old_celery(project):
+        return
     for command in _started(text, project):
         options = {word.partition("=")[0] for word in command.rest} & {"-A", "--app", "-b", "--broker"}
         if command.name != "flower" or not options or command.options:
             continue
-        if not any("CELERY_BROKER_URL" in line for line in text.lines):
+        if not any("CELERY_BROKER" in line or "BROKER_URL" in line for line in text.lines):
             message = f"flower ignores `{min(options)}` after its name and looks at amqp://guest@localhost"
             yield Problem(message, command.line)
 

@@ -406,7 +406,7 @@ def retries_without_end(task: Task, project: Project) -> Iterator[Problem]:
         value = value.orelse if "DEBUG" in ast.dump(value.test) else None
     if not isinstance(value, ast.Constant) or value.value is not None or not (_autoretries(task) or calls):
         return
-    if "expires" in task.options or _bounded(task, calls, project):
+    if "expires" in task.options or _bounded(task, calls, project) or _only_publishes(task):
         return
     yield Problem(
         f"{task.name} retries for ever: max_retries=None, no expires and no check", place(task, "max_retries")
@@ -420,10 +420,38 @@ def _bounded(task: Task, calls: list[Again], project: Project) -> bool:
     limits = mapping(task.options.get("retry_kwargs"), task.module)
     if "retry_kwargs" in task.options and (limits is None or "max_retries" in limits):
         return True
-    words = {"retries", "expires", "now", "time", "monotonic", "time_since", "deadline", "attempts", "utcnow"}
-    if task.function is not None and mentions(iter(own_nodes(task.function)), words):
-        return True
+    words = {"retries", "expires", "now", "time", "monotonic", "time_since", "deadline", "utcnow"}
+    words |= {"attempt", "attempts", "attempts_left"}
+    if task.function is not None:
+        nodes = list(own_nodes(task.function))
+        if mentions(iter(nodes), words) or any(isinstance(node, ast.Compare) and _asks_for_id(node) for node in nodes):
+            return True
     return id(task) in expiring(project)
+
+
+def _asks_for_id(compare: ast.Compare) -> bool:
+    """Whether a run compares its own id (``self.request.id``) with one that is kept: another run replaces it."""
+    return any(
+        isinstance(side, ast.Attribute)
+        and side.attr == "id"
+        and isinstance(side.value, ast.Attribute)
+        and side.value.attr == "request"
+        for side in (compare.left, *compare.comparators)
+    )
+
+
+def _only_publishes(task: Task) -> bool:
+    """Whether the body does nothing but publish other tasks, so that no failure of its own can stay."""
+    if not isinstance(task.function, Function):
+        return False
+    for statement in task.function.body:
+        value = statement.value if isinstance(statement, (ast.Expr, ast.Return)) else None
+        if isinstance(value, ast.Call):
+            if not (isinstance(value.func, ast.Attribute) and value.func.attr in ("delay", "apply_async")):
+                return False
+        elif not isinstance(statement, (ast.Pass, ast.Import, ast.ImportFrom)) and not isinstance(value, ast.Constant):
+            return False
+    return True
 
 
 @lru_cache(maxsize=1)
@@ -474,13 +502,17 @@ def autoretry_options_unused(task: Task, project: Project) -> Iterator[Problem]:
         return
     given = [name for name in AUTORETRY_OPTIONS if task.option(name) not in (None, False, 0, ())]
     given = [name for name in given if name not in _read_by_code(project)]
+    calls = retrying(project).get(id(task), [])
+    if calls and all(keyword(again.call, "countdown") or keyword(again.call, "eta") for again in calls):
+        # Each retry says itself when it comes: what would set the delay is superfluous, and no harm.
+        given = [name for name in given if name not in DELAY_OPTIONS]
     if given:
-        retries_itself = bool(retrying(project).get(id(task)))
-        effect = "self.retry() does not read it" if retries_itself else "no failure is retried"
+        effect = "self.retry() does not read it" if calls else "no failure is retried"
         yield Problem(f"{', '.join(given)} without autoretry_for: {effect}", place(task, given[0]))
 
 
 AUTORETRY_OPTIONS = ("retry_backoff", "retry_backoff_max", "retry_jitter", "retry_kwargs", "dont_autoretry_for")
+DELAY_OPTIONS = ("retry_backoff", "retry_backoff_max", "retry_jitter")
 
 
 @lru_cache(maxsize=1)
@@ -872,9 +904,9 @@ def retry_beyond_visibility(project: Project) -> Iterator[Problem]:
 def soft_limit_not_below_hard(project: Project) -> Iterator[Problem]:
     """A soft time limit is not below the hard one that holds for the same task.
 
-    Why: When a task's soft limit, or the setting's, is above its hard one, each `delay()` raises ValueError. When they
-    are equal, or when a call gives the larger soft one, the child is killed as the soft limit strikes: the handler of
-    `SoftTimeLimitExceeded` has no time to run.
+    Why: When a task's soft limit, or the setting's, is above its hard one, each `delay()` raises ValueError (from 5.5
+    on). Before 5.5, or when they are equal, or when a call gives the larger soft one, the child is killed only as the
+    soft limit strikes: the handler of `SoftTimeLimitExceeded` has no time to run.
     Fix: Keep the soft limit some seconds below the hard one; a task with a longer soft limit than `task_time_limit`
     needs its own `time_limit`.
     Source: Measured (ValueError from `delay()`; celery/concurrency/asynpool.py counts the hard limit from the soft
@@ -912,7 +944,7 @@ def soft_limit_not_below_hard(project: Project) -> Iterator[Problem]:
             source = "time_limit" if "time_limit" in own else "the setting task_time_limit"
             if "soft_time_limit" not in own:
                 source = "time_limit; the soft one is the setting's"
-            effect = "delay() raises ValueError" if soft > hard else "both strike at once"  # type: ignore[operator]
+            effect = ABOVE if soft > hard else "both strike at once"  # type: ignore[operator]
             yield Problem(
                 f"soft limit {soft:g} s, hard limit {hard:g} s ({source}): {effect}", place(task, own[0]),
                 task.module.path,
@@ -925,12 +957,15 @@ def soft_limit_not_below_hard(project: Project) -> Iterator[Problem]:
     softs, hards = (project.setting(f"task_{name}", defaults=True) for name in ("soft_time_limit", "time_limit"))
     if len(softs) == len(hards) == 1 and is_number(softs[0]) and is_number(hards[0]) and softs[0] >= hards[0]:
         for setting in setting_nodes(project, "task_soft_time_limit"):
-            effect = "delay() raises ValueError" if softs[0] > hards[0] else "both strike at once"
+            effect = ABOVE if softs[0] > hards[0] else "both strike at once"
             yield Problem(
                 f"soft limit {softs[0]:g} s, hard limit {hards[0]:g} s (task_time_limit): {effect}",
                 setting.node,
                 setting.module.path,
             )
+
+
+ABOVE = "delay() raises ValueError (before 5.5: killed as the soft one strikes)"
 
 
 def _limits_of_call(dispatch: Dispatch, module: Module, project: Project) -> Problem | None:
@@ -1131,6 +1166,9 @@ def limit_beyond_visibility(project: Project) -> Iterator[Problem]:
         hard = limit(task, "time_limit", project)
         if not is_number(hard) or hard < timeout:  # type: ignore[operator]
             continue
+        soft = limit(task, "soft_time_limit", project)
+        if hard == timeout and is_number(soft) and soft < timeout:  # type: ignore[operator]
+            continue  # the soft limit ends the task in time, unless it is swallowed
         if "time_limit" not in task.options:
             by_setting = by_setting or task
             continue

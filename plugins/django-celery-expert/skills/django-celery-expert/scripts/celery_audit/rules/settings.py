@@ -692,7 +692,7 @@ def tls_not_verified(setting: Setting, project: Project) -> Iterator[Problem]:
         CELERY_BROKER_URL = "rediss://broker:6379/0"
         CELERY_BROKER_USE_SSL = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_ca_certs": "/etc/shop/ca.pem"}
     """
-    if not setting.production:
+    if not setting.production or _is_explained(setting, TRUSTED):
         return
     if setting.key in ("broker_use_ssl", "redis_backend_use_ssl") or setting.written.endswith("REDBEAT_REDIS_USE_SSL"):
         for value in [setting.value, *getattr(setting.value, "values", ())]:
@@ -769,19 +769,20 @@ def late_acknowledgement_everywhere(setting: Setting, project: Project) -> Itera
         @shared_task(acks_late=True)
         def refresh(pk): ...
     """
-    if setting.key == "task_acks_late" and is_true(setting, project) and not _is_explained(setting):
+    if setting.key == "task_acks_late" and is_true(setting, project) and not _is_explained(setting, WEIGHED):
         yield Problem("every task may run twice, also those that are not safe to", setting.node)
 
 
+TRUSTED = re.compile(rb"certificat|self.signed|verif", re.IGNORECASE)
 WEIGHED = re.compile(rb"\back|idempot|\btwice\b|redeliver|executed again|run again", re.IGNORECASE)
 
 
-def _is_explained(setting: Setting) -> bool:
-    """Whether the comment above a setting shows that late acknowledgement was weighed."""
+def _is_explained(setting: Setting, words: re.Pattern[bytes]) -> bool:
+    """Whether the comment above a setting shows, by its words, that what a rule says was weighed."""
     lines = setting.module.source.splitlines()
     number = setting.node.lineno - 2  # type: ignore[attr-defined]
     while 0 <= number < len(lines) and lines[number].lstrip().startswith(b"#"):
-        if WEIGHED.search(lines[number]):
+        if words.search(lines[number]):
             return True
         number -= 1
     return False

@@ -13,6 +13,7 @@ from ..atomic import (
     Step,
     atomic_around,
     callback,
+    callee,
     is_on_commit,
     method_of,
     openings,
@@ -91,7 +92,11 @@ def _danger_at(step: Step, dispatch: Dispatch, project: Project) -> Danger | Non
         signals = [each.signal for each in received]
         early = sorted(EARLY_SIGNALS.intersection(signals))
         return Danger("signal" if early else "saved", step, early[0] if early else signals[0])
-    if _is_view(function, step.module, project) and has_atomic_requests(project) and _may_write(step, dispatch):
+    if (
+        _is_view(function, step.module, project)
+        and has_atomic_requests(project)
+        and _may_write(step, dispatch, project)
+    ):
         return Danger("request", step, function.name)
     return None
 
@@ -123,26 +128,23 @@ HARMLESS = {
     "now", "success", "redirect", "reverse", "render", "append", "extend", "join", "format", "items", "keys", "load",
     "loads", "tuple", "urlencode", "distinct", "split", "strip", "lower", "upper", "super", "getattr", "hasattr",
     "setattr", "add_message", "gettext", "gettext_lazy", "gettext_noop", "bool", "s", "si", "signature", "chain",
-    "group", "chord", "link", "link_error",
+    "group", "chord", "link", "link_error", "namedtuple",
 }  # fmt: skip
+MAX_HELPERS = 4  # how far down the helpers of a view are followed
 WHOLE_READS = tuple(name.rstrip("_") for name in READS)
 
 
-def _may_write(step: Step, dispatch: Dispatch) -> bool:
+def _may_write(step: Step, dispatch: Dispatch, project: Project) -> bool:
     """Whether a view may write rows: a view that only looks up what it publishes has nothing to commit."""
-    if step.depth > 1:
-        return True
-    functions = {step.function, scope(dispatch.call)}
     return any(
-        isinstance(node, ast.Call) and node not in (step.node, dispatch.call) and not _is_harmless(node, function)
-        for function in functions
-        if function is not None
-        for node in own_nodes(function)
+        node is not dispatch.call and not _is_harmless(node, step.function, step.module, project)
+        for node in own_nodes(step.function)
+        if isinstance(node, ast.Call)
     )
 
 
-def _is_harmless(call: ast.Call, function: ast.AST) -> bool:
-    """Whether a call writes nothing, or an entry of a log, by its name."""
+def _is_harmless(call: ast.Call, function: ast.AST, module: Module, project: Project, depth: int = 0) -> bool:
+    """Whether a call writes nothing, or an entry of a log: by its name, or by what its function calls in turn."""
     method = isinstance(call.func, ast.Attribute)
     name = call.func.attr if method else getattr(call.func, "id", "?")  # type: ignore[attr-defined]
     if name[:1].isupper() or name in HARMLESS or name.endswith("_log"):
@@ -150,9 +152,19 @@ def _is_harmless(call: ast.Call, function: ast.AST) -> bool:
     if name == "form_valid":  # of a plain FormView, which only redirects
         bases = getattr(getattr(function, "parent", None), "bases", ())
         return any(ast.dump(base).endswith("'FormView', ctx=Load())") for base in bases)
-    if name.startswith(WRITES) or (name == "set" and method):
-        return False
-    return name in WHOLE_READS or name.startswith(tuple(f"{read}_" for read in WHOLE_READS))
+    writes = name.startswith(WRITES) or (name == "set" and method)
+    if not writes and (name in WHOLE_READS or name.startswith(tuple(f"{read}_" for read in WHOLE_READS))):
+        return True
+    inner = callee(call, module, project) if depth < MAX_HELPERS else None
+    home = next((each for each in project.modules if each.tree is _root(inner)), None) if inner is not None else None
+    return home is not None and all(
+        _is_harmless(node, inner, home, project, depth + 1) for node in own_nodes(inner) if isinstance(node, ast.Call)
+    )
+
+
+def _root(node: ast.AST) -> ast.AST:
+    """The module's tree that a node stands in."""
+    return [node, *parents(node)][-1]
 
 
 def _waits_by_decorator(function: ast.AST, module: Module, project: Project) -> bool:
