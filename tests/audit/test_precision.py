@@ -1,8 +1,8 @@
 """Precision on public projects: what readers said of each finding, and the floors a rule must keep.
 
 ``precision.tsv`` has a row a finding that was read: project, commit, rule, place, ``true`` or ``false``, and why. All
-findings of a rule were read, or thirty of them at random where there were more, by readers who had not written the rule.
-True means that what the message says is so, and that a maintainer would agree that it is worth mending. What they
+findings of a rule were read, or thirty of them at random where there were more, by readers who had not written the
+rule. True means that what the message says is so, and that a maintainer would agree that it is worth mending. What they
 found false was mended where it could be, so the table is of rules that were tuned on these projects.
 """
 
