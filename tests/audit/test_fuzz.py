@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 LIMIT = 20  # seconds for one example, most of which need a few thousandths
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "150"))
+pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")  # Hypothesis's word on a large example
 
 
 def examples(share: float) -> settings:

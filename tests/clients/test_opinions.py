@@ -22,9 +22,15 @@ SKILLS = [Path("skills", NAME), PLUGIN / "skills" / NAME]
 BY_SECTION = "SKILL.md links that page by its sections, four times; agnix counts only links to a page as a whole."
 NO_ICON = "An icon is for the listing in the plugin directory, where the plugin is not; it is installed without."
 SARIF = "The name of SARIF's schema, which every SARIF report carries; the audit opens no connection."
+PAGES = "The address of the page that a rule rests on, in its documentation; the audit opens no connection."
+EXAMPLES = "Calls of requests in the examples of the rule that finds those without a timeout; the audit makes none."
 ACCEPTED = {("agnix", "AS-013", f"{skill.as_posix()}/SKILL.md"): BY_SECTION for skill in SKILLS} | {
     ("claude", "ICON_MISSING", PLUGIN.as_posix()): NO_ICON,
     ("skill-scanner", "UNDECLARED_NETWORK_DESTINATION", "scripts/celery_audit/report.py"): SARIF,
+    ("skill-scanner", "UNDECLARED_NETWORK_DESTINATION", "scripts/celery_audit/rules/deployment.py"): PAGES,
+    ("skill-scanner", "UNDECLARED_NETWORK_DESTINATION", "scripts/celery_audit/rules/settings.py"): PAGES,
+    ("skill-scanner", "DATA_EXFIL_NETWORK_REQUESTS", "scripts/celery_audit/rules/retries.py"): EXAMPLES,
+    ("skill-scanner", "TOOL_ABUSE_UNDECLARED_NETWORK", "SKILL.md"): EXAMPLES,
 }
 
 
