@@ -10,7 +10,7 @@ import operator
 from collections.abc import Iterator
 from typing import Any
 
-from .module import MAX_DEPTH, Function, Module, Unreadable, keyword, parents, parse, scope
+from .module import MAX_DEPTH, Function, Module, Unreadable, children_of, keyword, parents, parse, scope
 
 UNKNOWN: Any = type("Unknown", (), {"__repr__": lambda _: "UNKNOWN", "__bool__": lambda _: False})()
 ARITHMETIC = {
@@ -145,14 +145,24 @@ def every_parameter(arguments: ast.arguments) -> list[ast.arg]:
 
 
 def own_nodes(function: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a function's body, in order, without those of functions and classes defined inside it."""
+    """The nodes of a function's body, in order, without those of functions and classes defined inside it.
+
+    Many rules ask for the same function's, so they are kept on its node.
+    """
+    kept = getattr(function, "own", None)
+    if kept is None:
+        kept = function.own = list(_own_nodes(function))  # type: ignore[attr-defined]
+    return iter(kept)
+
+
+def _own_nodes(function: ast.AST) -> Iterator[ast.AST]:
     body = function.body  # type: ignore[attr-defined]
     stack: list[ast.AST] = list(reversed(body)) if isinstance(body, list) else [body]
     while stack:
         node = stack.pop()
         yield node
         if not isinstance(node, (*Function, ast.Lambda, ast.ClassDef)):
-            stack.extend(reversed(list(ast.iter_child_nodes(node))))
+            stack.extend(reversed(children_of(node)))
 
 
 def annotation(name: ast.Name, module: Module) -> str | None:

@@ -59,7 +59,7 @@ class Module:
         while stack:
             node = stack.pop()
             nodes[type(node)].append(node)
-            children = _children(node)
+            children = children_of(node)
             if not children:
                 continue
             nesting = node.nesting + 1  # type: ignore[attr-defined]
@@ -187,7 +187,7 @@ def has_open_keywords(call: ast.Call) -> bool:
     return any(word.arg is None for word in call.keywords)
 
 
-def _children(node: ast.AST) -> list[ast.AST]:
+def children_of(node: ast.AST) -> list[ast.AST]:
     """As `ast.iter_child_nodes`, sooner, and without ``ctx``, whose nodes are the same objects all over a tree."""
     children = []
     for name in node._fields:
