@@ -85,6 +85,9 @@ AsynPool.timers = property(lambda pool: {pool.maintain_pool: 0.1})
 """
 
 
+CELERY = ("-m", "celery", "-A", "shop")
+
+
 class Raised(Exception):
     """What the code raised in the project; ``kind`` is the exception's class name."""
 
@@ -216,6 +219,20 @@ class Shop:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    def celery(self, *arguments: str, **environment: str) -> tuple[int, str]:
+        """Run ``celery -A shop`` to its end: its exit status, and what it prints."""
+        command = [sys.executable, *CELERY, *arguments]
+        done = subprocess.run(
+            command,
+            env=self.environment | environment,
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout
+
     # What happened.
 
     def ledger(self, event: str | None = None) -> list[dict[str, Any]]:
@@ -235,18 +252,23 @@ class Shop:
         """Start a worker and, unless told otherwise, wait until it consumes."""
         node = f"w{len(self.workers) + 1}@proof"
         quiet = ("--without-gossip", "--without-mingle", "--loglevel", "INFO")
-        return self._spawn(["worker", "-n", node, *quiet, *options], node, "ready." if wait else "", environment)
+        command = [*CELERY, "worker", "-n", node, *quiet, *options]
+        return self._spawn(command, node, "ready." if wait else "", environment)
 
     def beat(self, *options: str) -> Worker:
         """Start Beat and wait until it runs."""
         schedule = ("--schedule", str(self.folder / "beat-schedule"), "--pidfile", "")
-        return self._spawn(["beat", *schedule, "--loglevel", "INFO", *options], "beat", "beat: Starting", {})
+        return self._spawn([*CELERY, "beat", *schedule, "--loglevel", "INFO", *options], "beat", "beat: Starting", {})
+
+    def python(self, name: str, *arguments: str, **environment: str) -> Worker:
+        """Start a lasting Python process of the project, Flower or an exporter; who needs it waits for it."""
+        return self._spawn(list(arguments), name, "", environment)
 
     def _spawn(self, command: list[str], node: str, sign: str, environment: dict[str, str]) -> Worker:
         log = self.folder / f"{node}-{len(self.workers)}.log"
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "celery", "-A", "shop", *command],
+                [sys.executable, *command],
                 env=self.environment | environment,
                 cwd=self.folder,
                 stdout=output,
