@@ -105,10 +105,22 @@ def shop(
         if not results:
             results = broker.url(1) if isinstance(broker, Redis) else "django-db"
         evidence["versions"] |= {server.version for server in (broker, database) if server}
-        store = database.create(name) if database else str(folder / "shop.sqlite3")
+        if database:
+            migrated = page in database.databases()
+            store = database.create(name, template=page) if migrated else database.create(name)
+        else:
+            kept, store = tmp_path_factory.getbasetemp() / f"{page}.sqlite3", str(folder / "shop.sqlite3")
+            if migrated := kept.exists():
+                shutil.copy(kept, store)
         new = Shop(folder, address, results, store, settings, base)
         made.append(new)
-        _migrate(new, page, tmp_path_factory)
+        if not migrated:  # the page's first shop; the next ones start from a copy of its tables
+            new.manage("makemigrations", "--verbosity", "0")
+            new.manage("migrate", "--verbosity", "0", "--run-syncdb")
+            if database:
+                database.create(page, template=name)
+            else:
+                shutil.copy(store, kept)
         return new
 
     yield make
@@ -116,19 +128,6 @@ def shop(
         each.close()
     if request.node.stash.get(FAILED, False):
         print("\n".join(text for each in made for text in each.logs()))
-
-
-def _migrate(new: Shop, page: str, factory: pytest.TempPathFactory) -> None:
-    """Make the tables, SQLite's by copying those of the page's first shop."""
-    kept = factory.getbasetemp() / f"{page}.sqlite3"
-    is_sqlite = "://" not in new.environment["SHOP_DB"]
-    if is_sqlite and kept.exists():
-        shutil.copy(kept, new.environment["SHOP_DB"])
-        return
-    new.manage("makemigrations", "--verbosity", "0")
-    new.manage("migrate", "--verbosity", "0", "--run-syncdb")
-    if is_sqlite:
-        shutil.copy(new.environment["SHOP_DB"], kept)
 
 
 FAILED = pytest.StashKey[bool]()

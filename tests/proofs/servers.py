@@ -300,6 +300,10 @@ class PostgreSQL(Server):
             return True
         return False
 
+    def databases(self) -> set[str]:
+        with self.connect() as connection:
+            return {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
+
     def create(self, name: str, template: str = "template1") -> str:
         """Make a database and return its address."""
         with self.connect() as connection:
