@@ -112,6 +112,13 @@ def test_huge_file(tmp_path: Path) -> None:
     assert why_skipped(tmp_path, TASK + "#" * MAX_BYTES) == "larger than 2,000,000 bytes, not read"
 
 
+def test_huge_file_is_named_once(tmp_path: Path) -> None:
+    """Also where a rule, here the one on tasks that no worker imports, looks into every file again."""
+    app = "from celery import Celery\napp = Celery('x')\napp.autodiscover_tasks()\n"
+    result = looked_at(tmp_path, {"celery.py": app, "orders.py": TASK, "huge.py": TASK + "#" * MAX_BYTES})
+    assert [path for path, _, _ in result.skipped] == ["huge.py"]
+
+
 # Depth and length
 
 CHAINS = {
