@@ -84,6 +84,16 @@ from celery.concurrency.asynpool import AsynPool
 AsynPool.timers = property(lambda pool: {pool.maintain_pool: 0.1})
 """
 
+# `sent` holds the arguments of every message that the process has published.
+SENT = """
+from celery.signals import after_task_publish
+
+sent = []
+
+@after_task_publish.connect
+def remember(body, **extra):
+    sent.append(list(body[0]))
+"""
 
 CELERY = ("-m", "celery", "-A", "shop")
 
