@@ -189,6 +189,12 @@ class Shop:
         head = "from celery import shared_task\nfrom proofs.ledger import note\n"
         (self.folder / "proofs" / "tasks.py").write_text("\n".join([head, *map(textwrap.dedent, code)]))
 
+    def configure(self, code: str) -> None:
+        """Add settings that are no JSON (queues, say), before a process has started."""
+        assert self._driver is None and not self.workers, "processes that run already would not see them"
+        with (self.folder / "shop" / "settings_proof.py").open("a") as file:
+            file.write(textwrap.dedent(code))
+
     # Python in the project.
 
     def do(self, code: str) -> Any:
