@@ -98,11 +98,11 @@ def test_order_workflow(shop: MakeShop, redis: Redis, postgres: PostgreSQL, evid
 
 @pytest.mark.proves("task-design-patterns#chords-that-fail")
 @BACKENDS
-def test_failing_header(shop: MakeShop, redis: Redis, results: str) -> None:
+def test_failing_header(shop: MakeShop, redis: Redis, postgres: PostgreSQL, results: str) -> None:
     """When a header task fails its siblings run on, and neither the body nor what follows ever runs. An errback on the
     chain, on the chord or on its body fires once, with ChordError. With self.replace(chord(...)) inside a longer chain
     only errbacks on header tasks fire. Header tasks that return the failure let the body decide."""
-    shop = shop(PAGE, redis, results=results)
+    shop = shop(PAGE, redis, postgres, results=results)
     shop.tasks(
         """
         from celery import chain, chord
@@ -179,12 +179,12 @@ def test_failing_header(shop: MakeShop, redis: Redis, results: str) -> None:
 
 
 @pytest.mark.proves("task-design-patterns#chords-that-fail")
-def test_results_of_headers(shop: MakeShop, redis: Redis) -> None:
+def test_results_of_headers(shop: MakeShop, redis: Redis, postgres: PostgreSQL) -> None:
     """Over header tasks that ignore their results django-db never runs the body and logs nothing; Redis runs it. On
     Redis a chord that takes longer than result_expires loses its body; result_chord_expires keeps it."""
     short = {"CELERY_RESULT_EXPIRES": 1}
     for settings, cases in (
-        ({"results": "django-db"}, {"django-db, ignored": False, "django-db, kept": True}),
+        ({"results": "django-db", "database": postgres}, {"django-db, ignored": False, "django-db, kept": True}),
         (short, {"redis, late": False}),
         ({**short, "CELERY_RESULT_CHORD_EXPIRES": 60}, {"redis, ignored": True, "redis, late, kept": True}),
     ):
@@ -202,7 +202,7 @@ def test_results_of_headers(shop: MakeShop, redis: Redis) -> None:
             def kept(): note("kept")
 
             @shared_task(ignore_result=False)
-            def late(): time.sleep(2); note("late")
+            def late(): time.sleep(1.5); note("late")
 
             @shared_task
             def body(results, name): note(name)
@@ -212,7 +212,7 @@ def test_results_of_headers(shop: MakeShop, redis: Redis) -> None:
                 chord([members.si(), late.si() if "late" in name else members.si()], body.s(name)).delay()
             """
         )
-        worker = new.worker("-c", "1")
+        worker = new.worker("-c", "2")
         for name in cases:
             new.do(f"from proofs.tasks import start; start({name!r})")
         for name, runs in cases.items():
