@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import shutil
 import signal
 import socket
@@ -265,6 +266,7 @@ class PostgreSQL(Server):
     def command(self) -> list[str]:
         fast = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
         options = {**fast, "listen_addresses": "127.0.0.1", "port": str(self.port), "unix_socket_directories": ""}
+        options["log_connections"] = "on"  # see `opened`
         settings = [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
         return [self.program("postgres"), "-D", str(self.data), *settings]
 
@@ -299,6 +301,10 @@ class PostgreSQL(Server):
             self.connect().close()
             return True
         return False
+
+    def opened(self, database: str) -> int:
+        """How many connections to a database have been opened since it exists."""
+        return len(re.findall(rf"connection authorized: .*database={database}\b", self.log.read_text(errors="replace")))
 
     def databases(self) -> set[str]:
         with self.connect() as connection:
