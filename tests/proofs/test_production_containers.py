@@ -142,3 +142,35 @@ def test_container_stop(shop: MakeShop, redis: Redis) -> None:
         message for queue in boxes for message in redis.client().hvals("unacked") if f'"{queue}"'.encode() in message
     }
     assert len(held) == 2 and all(b"dash" in message for message in held)
+
+
+@pytest.mark.proves("production-deployment#systemd-and-supervisor")
+def test_supervisor(shop: MakeShop, redis: Redis) -> None:
+    """A real supervisord is told to stop: with the page's program the main process alone gets TERM and its task
+    finishes; with stopasgroup=true, as under systemd's KillMode=control-group, even an acks_late task is lost."""
+    shop = shop("production-deployment", redis)
+    shop.tasks(TASK)
+    config = ["[supervisord]\nnodaemon=true\nlogfile=/dev/null\nlogfile_maxbytes=0\npidfile=%(here)s/supervisord.pid\n"]
+    for queue in ("page", "group"):
+        options = f" -Q {queue} -c 1 --without-mingle"
+        program = block("ini", "[program:").replace("celery-worker]", f"{queue}]").replace("user=shop\n", "")
+        program = program.replace("/srv/shop/.venv/bin/celery", f"{sys.executable} -m celery")
+        program = program.replace("default@%%h", f"{queue}@%%h{options}").replace("/srv/shop", str(shop.folder))
+        config.append(f"{program}redirect_stderr=true\nstdout_logfile={shop.folder}/{queue}.log\n")
+    config[-1] = config[-1].replace("stopasgroup=false", "stopasgroup=true")
+    (shop.folder / "supervisord.conf").write_text("\n".join(config))
+    supervisor = shop.python("supervisor", "-m", "supervisor.supervisord", "-c", "supervisord.conf")
+
+    def events(queue: str) -> list[str]:
+        return [line["event"] for line in shop.ledger() if line["queue"] == queue]
+
+    shop.do("for queue in ('page', 'group'): app.send_task('proofs.tasks.late', [queue], queue=queue)")
+    until(lambda: events("page") == events("group") == ["started"], 60, "both tasks run")
+    supervisor.signal(signal.SIGTERM)
+    # supervisord stops its programs one after the other.
+    until(lambda: "Warm shutdown" in (shop.folder / "page.log").read_text(), what="the page's worker heard TERM")
+    (shop.folder / "open-page").touch()
+    until(lambda: "WorkerLostError" in (shop.folder / "group.log").read_text(), what="the group's task is lost")
+    until(lambda: supervisor.process.poll() is not None, what="supervisord exits")
+    assert (events("page"), events("group")) == (["started", "ended"], ["started"])
+    assert redis.client().hlen("unacked") == redis.client().llen("group") == 0
