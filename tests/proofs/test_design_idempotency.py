@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from servers import PostgreSQL, Redis
+from servers import PostgreSQL, RabbitMQ, Redis
 from shop import MakeShop, Shop
 from waiting import until
 
@@ -40,8 +40,8 @@ def gate(shop: Shop, postgres: PostgreSQL, hold: str) -> Iterator[None]:
     shop.do("transaction.set_rollback(True); held.__exit__(None, None, None)")
 
 
-def send(shop: Shop, task: str, argument: int) -> None:
-    shop.do(f"for _ in range({COPIES}): app.send_task({task!r}, [{argument}])")
+def send(shop: Shop, task: str, *arguments: object) -> None:
+    shop.do(f"for _ in range({COPIES}): app.send_task({task!r}, {arguments})")
 
 
 def ended(shop: Shop, task: str) -> None:
@@ -51,8 +51,9 @@ def ended(shop: Shop, task: str) -> None:
 @pytest.mark.proves("task-design-patterns#idempotency")
 def test_fifty_deliveries_at_once(shop: MakeShop, redis: Redis, postgres: PostgreSQL, evidence: dict) -> None:
     """Fifty copies of one message, which all wait for the same row and are let go together, give the customer his ten
-    points once through the conditional UPDATE; `F()` alone and read-check-save give 500. Of fifty copies of the
-    claimed effect one calls the remote system; a claim that is written after the call lets all fifty through."""
+    points once through the conditional UPDATE; `F()` alone and read-check-save give 500. Fifty copies of the page's
+    closing and trimming tasks leave what one leaves. Of fifty copies of the claimed effect one calls the remote system;
+    a claim that is written after the call lets all fifty through."""
     shop = shop("task-design-patterns", redis, postgres)
     shop.tasks(
         REMOTE,
@@ -99,6 +100,16 @@ def test_fifty_deliveries_at_once(shop: MakeShop, redis: Redis, postgres: Postgr
         points[task.partition(".")[2]] = shop.ask(f"User.objects.get(orders={order}).points")
     assert points == {"confirm_order": 10, "f_alone": 10 * COPIES, "read_check_save": 10 * COPIES}
 
+    with gate(shop, postgres, rows):
+        send(shop, "orders.close_order", [True], order)
+    ended(shop, "orders.close_order")
+    assert shop.ask(f"Order.objects.get(pk={order}).status") == "shipped"
+    product = shop.do("result = Product.objects.create(sku='a', name='  a  ', price=1).pk")
+    with gate(shop, postgres, "list(Product.objects.select_for_update())"):
+        send(shop, "catalog.trim_names", product, product)
+    ended(shop, "catalog.trim_names")
+    assert shop.ask(f"Product.objects.get(pk={product}).name") == "a"
+
     calls = {}
     for task in ("accounts.add_contact", "proofs.claim_afterwards"):
         user = shop.do(f"result = User.objects.create(username={task!r}).pk")
@@ -111,3 +122,60 @@ def test_fifty_deliveries_at_once(shop: MakeShop, redis: Redis, postgres: Postgr
     assert calls == {"add_contact": 1, "claim_afterwards": COPIES}
     evidence["figures"] |= {f"points after {COPIES} deliveries, {name}": value for name, value in points.items()}
     evidence["figures"] |= {f"remote calls of {COPIES} deliveries, {name}": value for name, value in calls.items()}
+
+
+@pytest.mark.proves("task-design-patterns#idempotency")
+def test_claim_of_a_dead_holder(shop: MakeShop, rabbitmq: RabbitMQ, postgres: PostgreSQL) -> None:
+    """A worker dies between the remote call and done_at. The redelivery finds the lease taken, comes again after it,
+    and repeats the call with the same key; a task that returns when it finds a claim reports success and never does.
+    """
+    shop = shop("task-design-patterns", rabbitmq, postgres)
+    shop.tasks(
+        REMOTE,
+        """
+        import datetime, time
+        from accounts import tasks as page
+        from orders.models import TaskClaim
+
+        answer = client.upsert_contact
+
+        def hangs_once(*args, idempotency_key):
+            answer(*args, idempotency_key=idempotency_key)
+            if not TaskClaim.objects.filter(key="answered " + idempotency_key).exists():
+                TaskClaim.objects.create(key="answered " + idempotency_key, leased_until=timezone.now())
+                note("hangs")
+                time.sleep(1000)
+
+        client.upsert_contact = hangs_once
+        # The page's lease of 90 seconds and its retry after 100, a thirtieth of both.
+        page.timedelta = lambda seconds: datetime.timedelta(seconds=seconds / 30)
+        page.add_contact.default_retry_delay /= 30
+
+        from django.utils import timezone
+
+        @shared_task(name="proofs.returns", acks_late=True)
+        def returns(user_pk):
+            key, now = f"returns:{user_pk}", timezone.now()
+            claim, first = TaskClaim.objects.get_or_create(key=key, defaults={"leased_until": now})
+            if not first:
+                return
+            client.upsert_contact("", "", idempotency_key=key)
+            TaskClaim.objects.filter(key=key).update(done_at=timezone.now())
+        """,
+    )
+    worker = shop.worker("-c", "2")
+    user = shop.do(
+        """
+        result = User.objects.create(username="a").pk
+        sent = {name: app.send_task(name, [result]) for name in ("accounts.add_contact", "proofs.returns")}
+        """
+    )
+    until(lambda: shop.counts()["hangs"] == 2, what="both have called")
+    worker.kill()
+    worker = shop.worker("-c", "2")
+    until(lambda: len(shop.ledger("ended")) == 2, what="both have ended")
+    calls = [line["key"] for line in shop.ledger("upsert")]
+    assert (calls.count(f"add-contact:{user}"), calls.count(f"returns:{user}")) == (2, 1)
+    assert f"retry: Retry in {100 / 30:.1f}" in worker.output and "Busy" in worker.output
+    done = "[TaskClaim.objects.get(key=f'{key}:{sent_to}').done_at is not None for key in ('add-contact', 'returns')]"
+    assert shop.ask(done.replace("sent_to", str(user))) == [True, False]
