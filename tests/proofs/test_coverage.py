@@ -11,7 +11,13 @@ from validate.document import github_slug, parse
 
 FOLDER = Path(__file__).parent
 PROVES = re.compile(r'mark\.proves\("([\w-]+#[\w-]+)"\)')
-WHOLE = {"error-handling", "monitoring-observability", "periodic-tasks"}  # whose proofs are complete; the others follow
+# The pages whose proofs are complete; the others follow.
+WHOLE = {
+    "error-handling",
+    "monitoring-observability",
+    "periodic-tasks",
+    "task-design-patterns",
+}
 # Sections that recommend nothing of their own.
 ABOUT = {"contents", "mistakes-to-look-for", "strategy-by-situation"}
 
