@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from servers import Redis
+from servers import PostgreSQL, Redis
 from shop import SENT, MakeShop, Raised
 from waiting import until
 
@@ -61,12 +61,12 @@ def header(self, name):
 
 @pytest.mark.proves("django-integration#correlation-ids-and-task-logs")
 @pytest.mark.parametrize("results", ["", "django-db"])
-def test_one_id(shop: MakeShop, redis: Redis, results: str) -> None:
+def test_one_id(shop: MakeShop, redis: Redis, postgres: PostgreSQL, results: str) -> None:
     """With the page's module one id reaches a chain, a nested call, a retry, a replaced task, a chord's body and an
     errback, also its log lines; the next task without one has another, and so has one whose header is called
     correlation_id, which Celery drops. The main process's lines have none. The middleware takes over a well-formed
     X-Request-ID only."""
-    shop = shop("django-integration", redis, results=results)
+    shop = shop("django-integration", redis, postgres, results=results)
     shop.tasks(STEPS)
     worker = shop.worker("-c", "1")
     shop.do(
@@ -111,7 +111,10 @@ def test_one_id(shop: MakeShop, redis: Redis, results: str) -> None:
         "correlation_id": False,
     }
     assert "in second id=given-by-the-client." in worker.output
-    assert {line.endswith("id=.") for line in worker.output.splitlines() if " received" in line} == {True}
+    by_main = [line for line in worker.output.splitlines() if line.startswith("MainProcess") and " id=" in line]
+    by_child = [line for line in worker.output.splitlines() if " succeeded in " in line]
+    assert by_main and {line.endswith("id=.") for line in by_main} == {True}
+    assert by_child and {line.endswith("id=.") for line in by_child} == {False}
 
 
 @pytest.mark.proves("django-integration#correlation-ids-and-task-logs")

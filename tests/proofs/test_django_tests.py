@@ -37,12 +37,12 @@ def test_the_pages_tests(shop: MakeShop, postgres: PostgreSQL) -> None:
     shop.manage("makemigrations", "--verbosity", "0")
     with (shop.folder / "orders" / "tests.py").open("a") as tests:
         tests.write(UNCAPTURED)
-    shop.manage("test", "orders", "--noinput")
+    shop.manage("test", "orders", "--noinput", "--keepdb")
     changed(shop, "orders/services.py", "delay_on_commit", "delay")
     changed(shop, "accounts/tasks.py", "if created:", "if True:")
     changed(shop, "orders/tests.py", "(TransactionTestCase)", "(TestCase)")
     with pytest.raises(AssertionError) as failures:
-        shop.manage("test", "orders", "--noinput")
+        shop.manage("test", "orders", "--noinput", "--keepdb")
     named = set(re.findall(r"^(?:FAIL|ERROR): (\w+)", str(failures.value), re.MULTILINE))
     assert named == {"test_publishes_after_commit", "test_second_delivery", "test_receipt", "test_nothing_is_sent"}
 
