@@ -121,9 +121,10 @@ def test_one_id(shop: MakeShop, redis: Redis, postgres: PostgreSQL, results: str
 def test_django_guid(shop: MakeShop, redis: Redis) -> None:
     """With the page's settings for django-guid the id of a request is the id in its task; the integration as a string
     stops the project at its start."""
-    page = shop("django-integration", redis, base="settings_guid", ROOT_URLCONF="proofs.tasks")
+    page = shop("django-integration", redis, base="settings_guid")
     page.tasks(
         """
+        from django.conf import settings
         from django.http import HttpResponse
         from django.urls import path
         from django_guid import get_guid
@@ -135,12 +136,15 @@ def test_django_guid(shop: MakeShop, redis: Redis) -> None:
             task.delay()
             return HttpResponse()
 
+        settings.ROOT_URLCONF = __name__
         urlpatterns = [path("", view)]
         """
     )
     page.worker("-c", "1")
     guid = "0123456789abcdef0123456789abcdef"
-    page.do(f"from django.test import Client\nClient(headers={{'Correlation-ID': {guid!r}}}).get('/')")
+    page.do(
+        f"import proofs.tasks\nfrom django.test import Client\nClient(headers={{'Correlation-ID': {guid!r}}}).get('/')"
+    )
     until(lambda: page.counts()["task"], what="the task ran")
     assert page.ledger("task")[0]["id"] == guid
     broken = shop("django-integration", base="settings_guid")
@@ -155,13 +159,14 @@ def test_async_views(shop: MakeShop) -> None:
     """In a coroutine delay_on_commit raises SynchronousOnlyOperation and `.delay()` stops the event loop while it
     publishes; with sync_to_async around the page's `place_order` the loop goes on, and the message leaves after the
     commit. Under ATOMIC_REQUESTS an async view is a RuntimeError without non_atomic_requests."""
-    shop = shop("django-integration", ROOT_URLCONF="proofs.tasks")
+    shop = shop("django-integration")
     shop.tasks(
         SENT,
         """
         import threading
         from celery.signals import before_task_publish
         from django.db import connection, transaction
+        from django.conf import settings
         from django.http import HttpResponse
         from django.urls import path
 
@@ -179,6 +184,7 @@ def test_async_views(shop: MakeShop) -> None:
         async def marked(request):
             return HttpResponse()
 
+        settings.ROOT_URLCONF = __name__
         urlpatterns = [path("plain", view), path("marked", marked)]
         """,
     )

@@ -107,10 +107,11 @@ def test_nested_transactions(shop: MakeShop) -> None:
 def test_atomic_requests(shop: MakeShop) -> None:
     """Under ATOMIC_REQUESTS `place_order` in a view sends after the view has returned, and nothing when the view
     raises; `.delay()` in the view sends at once, and for an order that the failed request took back."""
-    shop = shop("django-integration", ROOT_URLCONF="proofs.tasks")
+    shop = shop("django-integration")
     shop.tasks(
         SENT,
         """
+        from django.conf import settings
         from django.http import HttpResponse
         from django.urls import path
 
@@ -130,6 +131,7 @@ def test_atomic_requests(shop: MakeShop) -> None:
             return HttpResponse()
 
         inside = []  # messages sent before the view returned
+        settings.ROOT_URLCONF = __name__
         urlpatterns = [path("<how>/<int:fails>", view)]
         """,
     )
