@@ -15,6 +15,7 @@ import pytest
 from celery import Celery, _state
 from celery.beat import PersistentScheduler, ScheduleEntry, Scheduler
 from celery.schedules import crontab
+from django_celery_beat.tzcrontab import TzAwareCrontab
 
 PAGE = pages.SKILL / "references" / "periodic-tasks.md"
 AMSTERDAM, NEW_YORK = ZoneInfo("Europe/Amsterdam"), ZoneInfo("America/New_York")
@@ -113,6 +114,26 @@ def test_clock_changes(zone: ZoneInfo, evidence: dict) -> None:
         ["12:00", "11:00", "11:00"],
     ]
     evidence["figures"]["silence of */15 when the clock goes back, minutes"] = back.gap(quarters)
+
+
+@pytest.mark.proves("periodic-tasks#time-zones-and-dst")
+def test_clock_changes_for_rows() -> None:
+    """A database row's crontab follows the row's own zone, with Celery's in UTC: 02:30 is sent once in each of the
+    two nights in New York, and `*/15` is silent for 75 minutes all the same."""
+    seen = []
+    for night in CHANGES[NEW_YORK]:
+        clock = Clock(night.replace(tzinfo=NEW_YORK).astimezone(ZoneInfo("UTC")), {})
+
+        class Row(TzAwareCrontab):
+            def nowfunc(self, clock: Clock = clock) -> datetime:
+                return clock.now.astimezone(self.tz)
+
+        rows = {"half_past": Row(minute=30, hour=2, tz=NEW_YORK), "quarters": Row(minute="*/15", tz=NEW_YORK)}
+        clock.app.conf.beat_schedule = {name: {"task": name, "schedule": row} for name, row in rows.items()}
+        clock.run(clock.beat(), 9 * HOUR)
+        local = [moment.astimezone(NEW_YORK) + timedelta(seconds=0.5) for moment in clock.sent["half_past"]]
+        seen.append(([f"{moment:%H:%M}" for moment in local], clock.gap("quarters")))
+    assert seen == [(["03:30"], 15), (["02:30"], 75)]
 
 
 @pytest.mark.proves("periodic-tasks#crontab")
