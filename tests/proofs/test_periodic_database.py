@@ -74,10 +74,10 @@ def test_change_while_beat_runs(shop: MakeShop, redis: Redis, postgres: PostgreS
 @pytest.mark.proves("periodic-tasks#arguments-and-options")
 def test_rows(shop: MakeShop, redis: Redis) -> None:
     """Beat was away: an overdue crontab row is made up for only within 2 hours of its one plain hour, or at any time
-    when that is 4 UTC, when it is written as a range or comes from the settings; a row whose hour is still to come is sent
-    early. With the page's starting deadline nothing is early and nothing late. A row that is invalid is skipped without
-    a word. A row sends `expire_seconds`, priority and headers; `expires` and `countdown` of a settings entry vanish.
-    Arguments are those of Beat's start."""
+    when that is 4 UTC, when it is written as a range or comes from the settings; a row whose hour is still to come is
+    sent early. With the page's starting deadline nothing is early and nothing late. A row that is invalid is skipped
+    without a word. A row sends `expire_seconds`, priority and headers; `expires` and `countdown` of a settings entry
+    vanish. Arguments are those of Beat's start."""
     sent = {}
     for name, deadline in {"default": {"CELERY_BEAT_CRON_STARTING_DEADLINE": None}, "page": {}}.items():
         redis.client().flushall()
