@@ -150,10 +150,10 @@ def test_lease_bounds_the_backlog(shop: MakeShop, redis: Redis, postgres: Postgr
     )
     assert waiting.llen("celery") == 6
     until(lambda: shop.ask("time.monotonic() > first_expired"), what="the first three messages expired")
-    shop.worker("-c", "1")
+    worker = shop.worker("-c", "1")
     until(lambda: not shop.ask("CrmSync.objects.filter(done_at=None).count()"), what="all are done")
     until(lambda: not waiting.exists("celery", "unacked"), what="the queue is empty")
-    assert shop.counts()["called"] == 3
+    assert shop.counts()["called"] == 3 == worker.output.count("Discarding revoked task")
 
 
 @pytest.mark.proves("django-integration#guaranteed-delivery")
