@@ -8,8 +8,8 @@ import threading
 import pytest
 import redis as redis_py
 from servers import Redis
-from shop import MakeShop, Raised
-from waiting import until
+from shop import MakeShop, Raised, Shop
+from waiting import stays, until
 
 PAGE = "configuration-guide"
 TASKS = """
@@ -39,28 +39,29 @@ def test_outage(shop: MakeShop, own_redis: Redis) -> None:
 
 @pytest.mark.proves("configuration-guide#complete-settings")
 def test_exhausted_pool(shop: MakeShop) -> None:
-    """Every producer of the pool, ten by default, is taken: .delay() waits without end by default; with the page's
-    broker_pool_acquire_timeout, here of one second, it raises OperationalError."""
-    page = shop(PAGE, CELERY_BROKER_POOL_ACQUIRE_TIMEOUT=1)
+    """All connections of the pool are taken: a control command waits without end by default and raises OperationalError
+    with the page's broker_pool_acquire_timeout, here of one second; .delay() waits without end in spite of it."""
     default = shop(PAGE, CELERY_BROKER_POOL_ACQUIRE_TIMEOUT=None)
-    publish = """
-        held = [app.producer_pool.acquire(block=True, timeout=5) for _ in range(app.pool.limit)]
-        app.send_task("any", queue="default", ignore_result=True)
-    """
+    page, publisher = (shop(PAGE, CELERY_BROKER_POOL_ACQUIRE_TIMEOUT=1) for _ in range(2))
+    control, publish = "app.control.broadcast('ping')", "app.send_task('any', queue='default', ignore_result=True)"
+    for each in (default, page, publisher):
+        each.do("held = [app.pool.acquire(block=True) for _ in range(app.pool.limit)]")
 
-    def hang() -> None:
-        with contextlib.suppress(AssertionError):  # its process is ended
-            default.do(publish)
+    def hang(each: Shop, code: str) -> None:
+        with contextlib.suppress(AssertionError):  # the end of its process
+            each.do(code)
 
-    waiting = threading.Thread(target=hang)
-    waiting.start()
+    waiting = [threading.Thread(target=hang, args=each) for each in ((default, control), (publisher, publish))]
+    for thread in waiting:
+        thread.start()
     with pytest.raises(Raised) as error:
-        page.do(publish)
+        page.do(control)
     assert error.value.kind == "OperationalError"
-    waiting.join(2)
-    assert waiting.is_alive()
-    default.close()
-    waiting.join(10)
+    stays(lambda: all(thread.is_alive() for thread in waiting), 1, "both wait on")
+    for each in (default, publisher):
+        each.close()
+    for thread in waiting:
+        thread.join(10)
 
 
 @pytest.mark.proves("configuration-guide#redis-broker")
