@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from servers import Redis
-from shop import MakeShop
+from shop import MakeShop, Raised
 from waiting import until
 
 BUSY = """
@@ -109,6 +109,8 @@ def test_health_page(shop: MakeShop, redis: Redis) -> None:
 
     status, text = get(PAGE)
     assert status == 500 and "Celery workers unavailable" in text
+    with pytest.raises(Raised, match="TemplateDoesNotExist"):  # its app is not installed
+        get("/health/workers/")
     assert get("/page/")[0] == 302  # served
     one = shop.worker("-c", "1", "-Q", "celery")
     status, text = get(PAGE)
