@@ -129,9 +129,21 @@ class Server:
     def pause(self) -> None:
         """Freeze it: connections stay open and nothing answers, as behind a dead switch."""
         self._signal(signal.SIGSTOP)
+        until(lambda: self._states() == {"T"}, 30, f"every thread of {self.name} is stopped")
 
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
+
+    def _states(self) -> set[str]:
+        """The states of the threads of the server's processes."""
+        states = set()
+        for file in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(FileNotFoundError, ProcessLookupError):
+                state_and_group = file.read_text().rpartition(")")[2].split()
+                if int(state_and_group[2]) == self.process.pid:
+                    threads = (file.parent / "task").glob("*/stat")
+                    states |= {thread.read_text().rpartition(")")[2].split()[0] for thread in threads}
+        return states
 
     def _signal(self, number: signal.Signals) -> None:
         assert self.process is not None
