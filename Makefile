@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
-.PHONY: help setup validate test proofs clients matrix freshness sync lint bench lock clean
+.PHONY: help setup validate test proofs load servers clients matrix freshness sync lint bench lock clean
 
 help: ## Name the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,11 +31,16 @@ validate: $(BIN)/.ready ## Validate the plugin; print what was inspected and how
 test: $(BIN)/.ready lint ## Run every test that needs no server
 	@$(BIN)/python -m pytest -n auto
 
-proofs: $(BIN)/.ready ## Run the proofs on private Redis, RabbitMQ and PostgreSQL servers
-	@scripts/debian_unpack.sh trixie .tools/trixie base-files bash coreutils dash grep procps sed redis-server rabbitmq-server || \
-		echo "make: going on with the servers on the path" >&2
+proofs: $(BIN)/.ready servers ## Run the proofs on private Redis, RabbitMQ and PostgreSQL servers
 	@rm -f .tools/evidence.jsonl
 	@$(BIN)/python -m pytest -n auto tests/proofs
+
+load: $(BIN)/.ready servers ## Run 10,000 tasks while processes are killed and brokers restarted; write docs/data/load.json
+	@LOAD_TASKS=10000 LOAD_RECORD=docs/data/load.json $(BIN)/python -m pytest -q -s tests/proofs/test_load.py::test_load
+
+servers:
+	@scripts/debian_unpack.sh trixie .tools/trixie base-files bash coreutils dash grep procps sed redis-server rabbitmq-server || \
+		echo "make: going on with the servers on the path" >&2
 
 matrix: $(BIN)/.ready ## Run the references on every pair of Celery and Django, with every Python of the machine
 	@$(BIN)/python scripts/matrix.py
