@@ -171,11 +171,12 @@ def test_async_views(shop: MakeShop) -> None:
         from django.urls import path
 
         turn = threading.Event()  # set by the event loop
+        patience = []  # seconds to wait for it
         went_on = []
 
         @before_task_publish.connect
         def publishing(**extra):
-            went_on.append([turn.wait(1), connection.in_atomic_block])
+            went_on.append([turn.wait(*patience), connection.in_atomic_block])
 
         async def view(request):
             return HttpResponse()
@@ -196,7 +197,7 @@ def test_async_views(shop: MakeShop) -> None:
         from django.test import AsyncClient
         from orders.services import place_order
         from orders.tasks import send_receipt
-        from proofs.tasks import sent, turn, went_on
+        from proofs.tasks import patience, sent, turn, went_on
 
         user = User.objects.create(username="customer", email="customer@shop")
 
@@ -209,8 +210,9 @@ def test_async_views(shop: MakeShop) -> None:
         async def page():
             await sync_to_async(place_order)(user.pk)
 
-        async def beside(publish):
+        async def beside(publish, seconds):
             turn.clear()
+            patience[:] = [seconds]
             asyncio.get_running_loop().call_soon(turn.set)
             await publish()
             return went_on.pop()
@@ -219,7 +221,7 @@ def test_async_views(shop: MakeShop) -> None:
     with pytest.raises(Raised) as raised:
         shop.ask("asyncio.run(on_commit())")
     assert raised.value.kind == "SynchronousOnlyOperation"
-    assert shop.ask("[asyncio.run(beside(delay))[0], asyncio.run(beside(page))]") == [False, [True, False]]
+    assert shop.ask("[asyncio.run(beside(delay, 0.5))[0], asyncio.run(beside(page, 30))]") == [False, [True, False]]
     assert shop.ask("len(sent)") == 2
     shop.do("connections.settings['default']['ATOMIC_REQUESTS'] = True")
     with pytest.raises(Raised, match="You cannot use ATOMIC_REQUESTS with async views"):
