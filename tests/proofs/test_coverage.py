@@ -17,6 +17,7 @@ WHOLE = {
     "error-handling",
     "monitoring-observability",
     "periodic-tasks",
+    "production-deployment",
     "task-design-patterns",
 }
 # Sections that recommend nothing of their own.

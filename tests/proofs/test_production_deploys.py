@@ -6,7 +6,7 @@ from signal import SIGTERM
 
 import pytest
 from servers import RabbitMQ, Redis
-from shop import MakeShop
+from shop import MakeShop, Raised
 from waiting import until
 
 # One module is both releases: RELEASE says which of them a process runs.
@@ -119,3 +119,21 @@ def test_rolling_restart_under_load(shop: MakeShop, redis: Redis) -> None:
     shop.celery("control", "shutdown")
     for worker in (new, bystander):
         assert worker.process.wait(30) == 0
+
+
+@pytest.mark.proves("production-deployment#rollback")
+def test_queue_type_in_place(shop: MakeShop, rabbitmq: RabbitMQ) -> None:
+    """A queue that exists as classic cannot become a quorum queue under its name: RabbitMQ answers 406 to the new
+    release. Under a new name both exist, and a rollback finds the old one as it was."""
+    shop = shop("production-deployment", rabbitmq)
+    declare = """
+        from kombu import Queue
+        arguments = {{"x-queue-type": {!r}}}
+        with app.connection_for_write() as connection:
+            Queue({!r}, queue_arguments=arguments).bind(connection.channel()).declare()
+    """
+    shop.do(declare.format("classic", "mail"))
+    with pytest.raises(Raised, match="PRECONDITION_FAILED - inequivalent arg 'x-queue-type'"):
+        shop.do(declare.format("quorum", "mail"))
+    shop.do(declare.format("quorum", "mail_v2"))
+    shop.do(declare.format("classic", "mail"))
