@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from pathlib import Path
 
 import pytest
 import redis as redis_py
+from certificates import issue, terminate_tls
 from servers import Redis
 from shop import MakeShop, Raised, Shop
 from waiting import stays, until
@@ -88,3 +90,67 @@ def test_eviction(shop: MakeShop, own_redis: Redis, evidence: dict) -> None:
         broker.config_set("maxmemory", 0)
     assert left == {"allkeys-lru": 0, "noeviction": 50}
     evidence["figures"] |= {f"{policy}: messages left of 50": count for policy, count in left.items()}
+
+
+@pytest.mark.proves("configuration-guide#redis-broker")
+def test_redis_tls(shop: MakeShop, redis: Redis, tmp_path: Path) -> None:
+    """A bare rediss:// broker address sends messages to whoever answers, with any certificate, and the result backend
+    refuses such an address; with the page's settings the right server is accepted, a stranger is not, nor the
+    certificate of another host."""
+    issued = {
+        "trusted": issue(tmp_path, "trusted"),
+        "stranger": issue(tmp_path, "stranger"),
+        "elsewhere": issue(tmp_path, "elsewhere", address="127.0.0.2"),
+    }
+    (tmp_path / "ca.pem").write_bytes(b"".join(issued[name][1].read_bytes() for name in ("trusted", "elsewhere")))
+    addresses = {name: f"rediss://127.0.0.1:{terminate_tls(redis.port, *files)}/0" for name, files in issued.items()}
+
+    def publish(base: str, server: str, *, results: bool = True) -> str:
+        """What publishing to this server ends with, which also keeps the results or leaves them elsewhere."""
+        made = shop(PAGE, redis, base=base)
+        made.environment["SHOP_BROKER"] = addresses[server]
+        if results:
+            made.environment["SHOP_RESULTS"] = addresses[server]
+        tls = made.folder / "shop" / "settings_tls.py"
+        tls.write_text(tls.read_text().replace("/etc/shop/ca.pem", str(tmp_path / "ca.pem")))
+        made.tasks(TASKS)
+        try:
+            made.do(f"from proofs.tasks import run; run.apply_async(ignore_result={not results})")
+        except Raised as error:
+            return error.kind
+        return ""
+
+    assert publish("settings", "stranger", results=False) == ""
+    assert publish("settings", "stranger") == "ValueError"
+    assert publish("settings_tls", "trusted") == ""
+    assert redis.client().llen("default") == 2
+    for server in ("stranger", "elsewhere"):
+        assert publish("settings_tls", server, results=False) == "OperationalError"
+    assert redis.client().llen("default") == 2
+
+
+@pytest.mark.proves("configuration-guide#redis-broker")
+def test_sentinel_addresses(shop: MakeShop) -> None:
+    """`sentinel://a;b` leaves the broker one Sentinel; repeated for each node it has both, and so has the result
+    backend, which hears of the second node under a garbled name otherwise."""
+    shop = shop(PAGE)
+    nodes = """
+        import kombu.transport.redis as transport
+        from celery.backends.redis import SentinelBackend
+
+        class Asked(Exception):
+            pass
+
+        def ask(sentinels, **options):
+            raise Asked([host for host, port in sentinels])
+
+        transport.sentinel.Sentinel = ask
+        try:
+            app.connection_for_write({0!r}, transport_options={{"master_name": "shop"}}).default_channel
+        except Asked as asked:
+            result = [asked.args[0], [host["host"] for host in SentinelBackend(app=app, url={0!r}).connparams["hosts"]]]
+    """
+    broker, results = shop.do(nodes.format("sentinel://s1:26379/0;sentinel://s2:26379/0"))
+    assert broker == results == ["s1", "s2"]
+    broker, results = shop.do(nodes.format("sentinel://s1:26379;s2:26379/0"))
+    assert broker == ["s1"] and results != ["s1", "s2"]

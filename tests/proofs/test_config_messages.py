@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from certificates import issue
 from servers import Redis
 from shop import MakeShop
 from waiting import until
@@ -66,22 +63,6 @@ def test_json(shop: MakeShop, redis: Redis) -> None:
     until(lambda: not redis.client().exists("default", "unacked"), what="the pickled one is gone")
 
 
-def certificate(folder: Path, name: str) -> None:
-    """An RSA key and its own certificate, ``name.key`` and ``name.pem``."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    pem, pkcs8, bare = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    (folder / f"{name}.key").write_bytes(key.private_bytes(pem, pkcs8, bare))
-    (folder / f"{name}.pem").write_bytes(made.public_bytes(pem))
-
-
 @pytest.mark.proves("configuration-guide#serialization-and-signing")
 def test_signing(shop: MakeShop, redis: Redis, tmp_path: Path) -> None:
     """Without signing whoever writes to the broker has tasks run. With the page's settings a worker runs what a known
@@ -90,9 +71,9 @@ def test_signing(shop: MakeShop, redis: Redis, tmp_path: Path) -> None:
     for name in ("service", "stranger"):
         folder = tmp_path / name
         (folder / "trusted").mkdir(parents=True)
-        certificate(folder, name)
-        (folder / f"{name}.key").rename(folder / "service.key")
-        (folder / f"{name}.pem").rename(folder / "service.pem")
+        key, certificate = issue(folder, name)
+        key.rename(folder / "service.key")
+        certificate.rename(folder / "service.pem")
         (folder / "trusted" / "service.pem").write_bytes((folder / "service.pem").read_bytes())
     plain, signing, stranger = shop(PAGE, redis), shop(PAGE, redis), shop(PAGE, redis)
     signing.environment["SHOP_SIGNING"] = str(tmp_path / "service")

@@ -13,6 +13,7 @@ FOLDER = Path(__file__).parent
 PROVES = re.compile(r'mark\.proves\("([\w-]+#[\w-]+)"\)')
 # The pages whose proofs are complete; the others follow.
 WHOLE = {
+    "configuration-guide",
     "django-integration",
     "error-handling",
     "monitoring-observability",

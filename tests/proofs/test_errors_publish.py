@@ -67,6 +67,7 @@ REFUSED = "kombu.exceptions.OperationalError"
 
 
 @pytest.mark.proves("error-handling#broker-down-at-publish")
+@pytest.mark.proves("configuration-guide#redis-broker")
 def test_redis_down(shop: MakeShop, own_redis: Redis, evidence: dict) -> None:
     """While the broker Redis is frozen .delay() hangs by default; with the page's settings it raises
     OperationalError after the socket's limit five times over, 26 s at 5 s each. While it refuses it raises at once."""
@@ -126,6 +127,7 @@ def test_rabbitmq_down(shop: MakeShop, own_rabbitmq: RabbitMQ, evidence: dict) -
 
 
 @pytest.mark.proves("error-handling#broker-down-at-publish")
+@pytest.mark.proves("configuration-guide#result-backends")
 def test_results_down(shop: MakeShop, redis: Redis, own_redis: Redis, evidence: dict) -> None:
     """While the result Redis refuses or is frozen nothing is sent: frozen, the first .delay() hangs by default and ends
     after a few of the socket's limits with the page's settings; refused, it raises at once with them. A task that

@@ -38,6 +38,7 @@ QUICK = {"visibility_timeout": 2, "unacked_restore_interval": 1, "unacked_restor
 
 
 @pytest.mark.proves("error-handling#lost-workers")
+@pytest.mark.proves("configuration-guide#acknowledgement")
 def test_killed_child(shop: MakeShop, broker: Redis | RabbitMQ, evidence: dict) -> None:
     """A task that kills its pool process is FAILURE with early acknowledgement and with acks_late; with
     reject_on_worker_lost it runs again and again; with retry_on_worker_lost, with acks_late or without, it runs
