@@ -10,6 +10,10 @@ from web import scrape
 
 TASKS = """
     import os, signal, time
+    from celery.signals import task_failure
+
+    @task_failure.connect  # after the page's receiver
+    def failed(sender, **kwargs): note(sender.name)
 
     @shared_task(name="proofs.plain")
     def plain(): pass
@@ -72,6 +76,7 @@ def test_scraped_worker(shop: MakeShop, redis: Redis, evidence: dict) -> None:
     for name in ("fails", "retried", "killed", "hard"):
         shop.do(send([name]))
         until(lambda name=name: name in {task for task, state in attempts() if state != "RETRY"}, what=f"{name} failed")
+    until(lambda: shop.counts()["proofs.hard"] == 2, what="the hard limit was signalled twice")
     assert attempts() == {
         ("plain", "SUCCESS"): 3,
         ("fails", "ValueError"): 1,
