@@ -8,6 +8,7 @@ import sys
 import pytest
 from servers import Redis
 from shop import MakeShop, Raised
+from waiting import until
 
 PAGE = "configuration-guide"
 QUEUES = ("default", "mail", "imports")
@@ -67,3 +68,27 @@ def test_routes(shop: MakeShop, redis: Redis) -> None:
     assert goes_to("send_own", queue="default") == "default"
     assert goes_to("load", kwargs={"rows": 1001}) == "imports"
     assert goes_to("load", kwargs={"rows": 1}) == "default"
+
+
+@pytest.mark.proves("configuration-guide#queues-and-routing")
+def test_order_of_queues(shop: MakeShop, redis: Redis) -> None:
+    """The order of -Q gives no queue precedence: a worker takes from its queues in turns. The transport option
+    queue_order_strategy changes that on Redis."""
+    first = {}
+    for strategy in ("", "priority"):
+        redis.client().flushall()
+        options = {"queue_order_strategy": strategy} if strategy else {}
+        each = shop(PAGE, redis, CELERY_BROKER_TRANSPORT_OPTIONS=options)
+        each.tasks("@shared_task(name='proofs.run')\ndef run(queue): note('run', queue=queue)")
+        each.do(
+            """
+            for queue in ("default", "mail"):
+                for _ in range(4):
+                    app.send_task("proofs.run", [queue], queue=queue)
+            """
+        )
+        each.worker("-c", "1", "-Q", "mail,default", wait=False)
+        until(lambda each=each: each.counts()["run"] == 8, 60, "all ran")
+        first[strategy] = {line["queue"] for line in each.ledger("run")[:4]}
+        each.close()
+    assert first == {"": {"mail", "default"}, "priority": {"mail"}}

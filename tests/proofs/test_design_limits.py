@@ -104,6 +104,8 @@ def test_pause(shop: MakeShop, redis: Redis) -> None:
 
 
 @pytest.mark.proves("task-design-patterns#priorities")
+@pytest.mark.proves("configuration-guide#quorum-queues-and-delayed-delivery")
+@pytest.mark.proves("configuration-guide#queues-and-routing")
 def test_priorities(shop: MakeShop, redis: Redis, rabbitmq: RabbitMQ) -> None:
     """On Redis 0 comes first and 3 to 5 share a bucket; on RabbitMQ's classic queue 10 comes first if it was declared
     with x-max-priority, else priorities are ignored; a quorum queue has two levels and gives two of the upper for one
