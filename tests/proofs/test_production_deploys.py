@@ -26,7 +26,7 @@ else:
     def renamed(order): note("renamed", order=order)
 
 @shared_task(name="after")
-def after(number): note("after", number=number)
+def after(previous, number): note("after", number=number, previous=previous)
 """
 
 
@@ -41,10 +41,10 @@ def test_old_and_new_code(shop: MakeShop, broker: Redis | RabbitMQ) -> None:
     shop.tasks(RELEASES)
     send = """
         from celery import chain, signature
-        after = signature("after", args=[{0}], immutable=True)
+        after = signature("after", args=[{0}])
         for each in {1}:
             (signature(*each) | after if each[0] == "orders.dispatch" else signature(*each)).apply_async()
-        result = app.send_task("after", [{0} + 1]).id
+        result = app.send_task("after", [None, {0} + 1]).id
     """
     order = shop.do(
         """
@@ -63,6 +63,7 @@ def test_old_and_new_code(shop: MakeShop, broker: Redis | RabbitMQ) -> None:
     new.stop()
     assert shop.counts() == {"new": 1, "after": 3}, "what the old worker could not run is gone"
     assert shop.ledger("new")[0]["currency"] == "EUR"
+    assert {line["number"]: line["previous"] for line in shop.ledger("after")} == {2: None, 3: 1, 4: None}
     assert shop.ask(f"Order.objects.get(pk={order}).status") == "shipped"
 
 
