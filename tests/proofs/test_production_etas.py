@@ -10,7 +10,7 @@ from waiting import until
 
 @pytest.mark.proves("production-deployment#long-etas")
 def test_eta_on_redis(shop: MakeShop, redis: Redis, evidence: dict) -> None:
-    """A countdown longer than Redis's visibility timeout runs more than once: with 1.5 s and 5 s, two or three times.
+    """A countdown longer than Redis's visibility timeout runs more than once: 1.5 s and 5 s here.
     The page's task finds what is due in the database: a second run changes nothing, and what is not due or paid
     stays."""
     options = {"visibility_timeout": 1.5, "unacked_restore_interval": 0.2, "unacked_restore_throttle": 1}
