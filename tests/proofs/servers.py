@@ -112,8 +112,9 @@ class Server:
     def _end(self, how: signal.Signals) -> None:
         if self.process is None:
             return
-        self._signal(signal.SIGCONT)
         self._signal(how)
+        if how != signal.SIGKILL:  # what is frozen must go on to end in order, and must not before it is killed
+            self._signal(signal.SIGCONT)
         try:
             self.process.wait(30)
         except subprocess.TimeoutExpired:
