@@ -244,7 +244,8 @@ def test_load(shop: MakeShop, own_broker: Redis | RabbitMQ, redis: Redis, postgr
         assert end.kills > 0
         assert end.points() == 10 * end.count()
     assert ends["recommended"].count() == TASKS
-    assert isinstance(own_broker, Redis) or ends["recommended"].lost == 0  # without the sweeper
+    # Without the sweeper: a restart of Redis may cost what each worker has popped and not yet noted as unacknowledged.
+    assert ends["recommended"].lost <= (2 * len(RESTARTS) if isinstance(own_broker, Redis) else 0)
     assert ends["defaults"].lost > 0
 
 
