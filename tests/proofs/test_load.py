@@ -29,6 +29,7 @@ TASKS = int(os.environ.get("LOAD_TASKS", "300"))
 RECORD = os.environ.get("LOAD_RECORD")  # a JSON file for the figures
 RESTARTS = (0.1, 0.6)  # of the tasks have run; at the first, messages are still being published
 CUSTOMERS = 100
+LONG = max(120, TASKS / 4)  # seconds, for a busy machine
 
 # How soon Redis gives back what was lost with a connection: the page's hour, shortened, and the 5 minutes for which
 # the lock of a sweep outlives a worker that died with it.
@@ -179,10 +180,10 @@ class Run:
             publisher = threading.Thread(target=self.shop.do, args=[PUBLISH])
             publisher.start()
             for share in RESTARTS:
-                until(lambda share=share: self.confirmed[-1] >= share * TASKS, 600, f"{share:.0%} of the tasks ran")
+                until(lambda share=share: self.confirmed[-1] >= share * TASKS, LONG, f"{share:.0%} of the tasks ran")
                 self.restart_broker()
             publisher.join()
-            until(lambda: self.confirmed[-1] == TASKS or self.nothing_left(), 600, "no message is left")
+            until(lambda: self.confirmed[-1] == TASKS or self.nothing_left(), LONG, "no message is left")
         self.lost = TASKS - self.count()
 
     def nothing_left(self) -> bool:
