@@ -18,7 +18,8 @@ from servers import PostgreSQL, RabbitMQ, Redis, Server
 from shop import MakeShop, Shop
 
 HERE = pages.Environment("here", Path(sys.executable))
-EVIDENCE = Path(os.environ.get("PROOFS_EVIDENCE", pages.ROOT / ".tools" / "evidence.jsonl"))
+EVIDENCE = os.environ.get("PROOFS_EVIDENCE")  # the file for its lines
+SERVERS = {"shared_redis", "shared_rabbitmq", "broker", "postgres"}
 number = itertools.count(1)
 
 
@@ -133,6 +134,15 @@ def shop(
 FAILED = pytest.StashKey[bool]()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a server, so that ``-m "not servers"`` leaves it out."""
+    for item in items:
+        names = getattr(item, "fixturenames", ())
+        if any(name in SERVERS or name.startswith("own_") for name in names):
+            item.add_marker("servers")
+
+
 @pytest.fixture
 def evidence(request: pytest.FixtureRequest) -> Iterator[dict]:
     """What the proof adds to its line of evidence: versions come by themselves, ``figures`` from the proof."""
@@ -148,9 +158,9 @@ def evidence(request: pytest.FixtureRequest) -> Iterator[dict]:
         "seconds": round(time.monotonic() - started, 1),
         "figures": found["figures"],
     }
-    EVIDENCE.parent.mkdir(parents=True, exist_ok=True)
-    with EVIDENCE.open("a") as file:
-        file.write(json.dumps(line) + "\n")
+    if EVIDENCE:
+        with Path(EVIDENCE).open("a") as file:
+            file.write(json.dumps(line) + "\n")
 
 
 @pytest.hookimpl(wrapper=True)
