@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
-.PHONY: help setup validate test proofs load servers clients matrix freshness sync lint bench lock clean
+.PHONY: help setup validate test proofs load servers clients matrix site browser freshness sync lint bench lock clean
 
 help: ## Name the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,11 +29,12 @@ validate: $(BIN)/.ready ## Validate the plugin; print what was inspected and how
 	@echo "  claude plugin install django-celery-expert@django-celery-expert"
 
 test: $(BIN)/.ready lint ## Run every test that needs no server
-	@$(BIN)/python -m pytest -n auto
+	@$(BIN)/python -m pytest -n auto -m "not servers"
 
-proofs: $(BIN)/.ready servers ## Run the proofs on private Redis, RabbitMQ and PostgreSQL servers
+proofs: $(BIN)/.ready servers ## Run the proofs on private Redis, RabbitMQ and PostgreSQL servers (CHECK=1: write nothing)
 	@rm -f .tools/evidence.jsonl
-	@$(BIN)/python -m pytest -n auto tests/proofs
+	@PROOFS_EVIDENCE=.tools/evidence.jsonl $(BIN)/python -m pytest -n auto tests/proofs
+	@$(BIN)/python scripts/evidence.py .tools/evidence.jsonl $(if $(CHECK),--check)
 
 load: $(BIN)/.ready servers ## Run 10,000 tasks while processes are killed and brokers restarted; write docs/data/load.json
 	@LOAD_TASKS=10000 LOAD_RECORD=docs/data/load.json $(BIN)/python -m pytest -q -s tests/proofs/test_load.py::test_load
@@ -42,8 +43,14 @@ servers:
 	@scripts/debian_unpack.sh trixie .tools/trixie base-files bash coreutils dash grep procps sed redis-server rabbitmq-server || \
 		echo "make: going on with the servers on the path" >&2
 
-matrix: $(BIN)/.ready ## Run the references on every pair of Celery and Django, with every Python of the machine
-	@$(BIN)/python scripts/matrix.py
+matrix: $(BIN)/.ready ## Run the references on every pair of Celery and Django, with every Python (KEEP=1: for the site)
+	@$(BIN)/python scripts/matrix.py $(if $(KEEP),--json docs/data/matrix.json)
+
+site: $(BIN)/.ready ## Build the documentation site and serve it on http://127.0.0.1:8000 (BUILD=1: only build)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(if $(BUILD),build,serve) --strict --quiet
+
+browser: $(BIN)/.ready ## Test the site in Chromium; pictures of its pages stay in .tools/screenshots
+	@$(BIN)/python -m pytest -n auto tests/site/browser
 
 freshness: $(BIN)/.ready ## Tell what newer releases change in what the references were verified on
 	@$(BIN)/python scripts/freshness.py
