@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
-.PHONY: help setup validate test proofs load servers clients matrix site browser freshness sync lint bench lock clean
+.PHONY: help setup validate test proofs load graders evals servers clients matrix site browser freshness sync lint bench lock clean
 
 help: ## Name the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,13 @@ load: $(BIN)/.ready servers ## Run 10,000 tasks while processes are killed and b
 servers:
 	@scripts/debian_unpack.sh trixie .tools/trixie base-files bash coreutils dash grep procps sed redis-server rabbitmq-server || \
 		echo "make: going on with the servers on the path" >&2
+
+graders: $(BIN)/.ready servers ## Grade every solution of every evaluation case on private servers (TIMES=10: ten times)
+	@TIMES=$(or $(TIMES),1) $(BIN)/python -m pytest -n auto tests/evals/graders
+
+# It runs a client with your key: without RUN it names the cases and spends nothing.
+evals: $(BIN)/.ready $(if $(RUN),servers) ## Name the evaluation cases, or run them (RUN="--client claude --case 'points-*'")
+	@$(BIN)/python scripts/evals $(if $(RUN),run $(RUN),list)
 
 matrix: $(BIN)/.ready ## Run the references on every pair of Celery and Django, with every Python (KEEP=1: for the site)
 	@$(BIN)/python scripts/matrix.py $(if $(KEEP),--json docs/data/matrix.json)
@@ -81,9 +88,10 @@ lint: $(BIN)/.ready ## Check style: ruff for Python, rumdl for Markdown
 	@$(BIN)/ruff format --check --quiet --isolated --line-length 100 skills/*/*.md skills/*/references/*.md
 	@$(BIN)/rumdl check --quiet .
 
-sync: $(BIN)/.ready ## Write the manifests, the plugin's copy of the skill and the README's tables
+sync: $(BIN)/.ready ## Write the manifests, the plugin's copy of the skill, evals.json and the tables of sizes
 	@$(BIN)/python scripts/sync.py
 	@$(BIN)/python scripts/tokens.py
+	@$(BIN)/python scripts/evals sync
 
 bench: $(BIN)/.ready ## Time the validators (on TREE=path) and the audit (AGAINST=1: beside ruff, flake8 and pylint)
 	@$(BIN)/python scripts/benchmark.py $(TREE)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from waiting import until
+from waiting import Late, until
 
 # Appended to the page's project. Proofs add tasks of their own to proofs/tasks.py.
 SETTINGS = """
@@ -181,6 +182,7 @@ class Shop:
         (folder / "proofs").mkdir(exist_ok=True)
         (folder / "proofs" / "__init__.py").touch()
         (folder / "proofs" / "ledger.py").write_text(LEDGER)
+        self.patience = 300.0  # seconds for one answer of the driver
         self._driver: subprocess.Popen | None = None
 
     def tasks(self, *code: str) -> None:
@@ -219,6 +221,9 @@ class Shop:
                 )
         self._driver.stdin.write(json.dumps({"how": how, "code": code}) + "\n")
         self._driver.stdin.flush()
+        if not select.select([self._driver.stdout], [], [], self.patience)[0]:
+            self._driver.kill()
+            raise Late(f"no answer within {self.patience:.0f} s: {code.strip()}")
         line = self._driver.stdout.readline()
         assert line, f"the project's process ended:\n{(self.folder / 'driver.log').read_text()[-2000:]}"
         answer = json.loads(line)

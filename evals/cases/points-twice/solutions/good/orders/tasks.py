@@ -1,0 +1,13 @@
+from celery import shared_task
+from django.db import transaction
+from django.db.models import F
+
+from accounts.models import User
+from orders.models import Order
+
+
+@shared_task(name="orders.confirm_order", acks_late=True)
+def confirm_order(order_pk):
+    with transaction.atomic():
+        if Order.objects.filter(pk=order_pk, status="paid").update(status="confirmed"):
+            User.objects.filter(orders=order_pk).update(points=F("points") + 10)
