@@ -21,7 +21,8 @@ INTRODUCTION = """## Under load
 
 {tasks:,} tasks on two workers of four processes each, one process killed every second, the broker restarted twice; once
 with the guide's settings and task options, workers started again by a supervisor and a sweeper, and once with Celery's
-defaults. Each confirmed order gave its points once. `make load` repeats it.
+defaults. Each confirmed order gave its points once. A run that took longer on a shared machine saw more kills: compare
+what was lost, not the seconds. `make load` repeats it.
 """
 
 

@@ -83,7 +83,7 @@ def audit(
                 project.failed(path, rule.id, error)
     result.silenced = len(silenced)
     result.findings = sorted(found, key=lambda f: (f.path, f.line, f.column, f.rule.id, f.message))
-    result.skipped = [*((path, 1, why) for path, why in files.problems), *project.unparsed]
+    result.skipped = [*((path, 1, why) for path, why in files.problems.items()), *project.unparsed]
     return result
 
 
@@ -96,7 +96,7 @@ def _subjects(project: Project, rule: Rule) -> Iterator[tuple[object, Module | N
         for text in project.text:
             yield text, None, text.path
     elif kind is Task:
-        for task in {id(task): task for task in project.tasks.values()}.values():
+        for task in project.each_task:
             yield task, task.module, task.module.path
     elif kind in (Setting, BeatEntry):
         for subject in project.settings if kind is Setting else project.beat:

@@ -150,10 +150,9 @@ def _split(values: Sequence[str] | None) -> list[str]:
 
 def _ids(values: object, place: str = "") -> list[str]:
     """Ids, beginnings of ids and names, comma-separated or repeated, as ids and their beginnings."""
-    by_name = {rule.name: rule.id for rule in RULES.values()}
     ids = []
     for value in _split(values):  # type: ignore[arg-type]
-        id = by_name.get(value.lower(), value.upper())
+        id = _id(value)
         if not any(known.startswith(id) for known in RULES):
             raise CannotRun(f"{place}no rule is called or begins with {value!r}{_near(value)}; --list names them")
         ids.append(id)
@@ -161,11 +160,15 @@ def _ids(values: object, place: str = "") -> list[str]:
 
 
 def _rule(value: str) -> str:
-    by_name = {rule.name: rule.id for rule in RULES.values()}
-    id = by_name.get(value.lower(), value.upper())
+    id = _id(value)
     if id not in RULES:
         raise CannotRun(f"there is no rule {value!r}{_near(value)}; --list names them")
     return id
+
+
+def _id(value: str) -> str:
+    """The id of the rule with this name; anything else as an id, or as the beginning of some."""
+    return next((rule.id for rule in RULES.values() if rule.name == value.lower()), value.upper())
 
 
 def _near(value: str) -> str:

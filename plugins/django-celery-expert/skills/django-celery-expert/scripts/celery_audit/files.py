@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Callable
 
 SKIPPED = {
@@ -44,24 +45,35 @@ class Files:
     root: str
     python: list[str] = field(default_factory=list)  # every Python file
     text: list[str] = field(default_factory=list)  # deployment files, by their names
-    problems: list[tuple[str, str]] = field(default_factory=list)  # path and why it could not be read
+    problems: dict[str, str] = field(default_factory=dict)  # path and why it could not be read
 
     def read(self, path: str) -> bytes | None:
         """The file's bytes; None, and an entry in ``problems``, when it is too large or unreadable."""
+        if path in self.problems:
+            return None
         full = os.path.join(self.root, path)
         try:
             if not stat.S_ISREG(os.stat(full).st_mode):  # a pipe would wait for ever, a device might never end
-                self.problems.append((path, "no regular file, not read"))
+                self.problems[path] = "no regular file, not read"
                 return None
             with open(full, "rb") as file:
                 source = file.read(MAX_BYTES + 1)
         except OSError as error:
-            self.problems.append((path, f"cannot be read: {error.strerror}"))
+            self.problems[path] = f"cannot be read: {error.strerror}"
             return None
         if len(source) > MAX_BYTES:
-            self.problems.append((path, f"larger than {MAX_BYTES:,} bytes, not read"))
+            self.problems[path] = f"larger than {MAX_BYTES:,} bytes, not read"
             return None
         return source
+
+    @cached_property
+    def sources(self) -> dict[str, bytes]:
+        """Every Python file that is no test, with its bytes: for rules that ask what stands outside of the index.
+
+        Kept, because several do; read only when one does.
+        """
+        found = ((path, self.read(path)) for path in self.python if not is_test(path))
+        return {path: source for path, source in found if source is not None}
 
 
 def discover(root: str, excluded: Callable[[str], bool]) -> Files:
@@ -76,7 +88,7 @@ def discover(root: str, excluded: Callable[[str], bool]) -> Files:
 
     def unreadable(error: OSError) -> None:
         path = os.path.relpath(error.filename or root, root).replace(os.sep, "/")
-        files.problems.append((path, f"cannot be read: {error.strerror}"))
+        files.problems[path] = f"cannot be read: {error.strerror}"
 
     for folder, folders, names in os.walk(root, onerror=unreadable):
         inside = os.path.relpath(folder, root).replace(os.sep, "/")

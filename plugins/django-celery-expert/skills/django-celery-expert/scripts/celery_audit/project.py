@@ -17,7 +17,7 @@ from typing import Any, Callable, NamedTuple
 
 from .configuration import VISIBILITY, Setting, families, find_settings, kind_of_url, text_of, value_of
 from .files import PYTHON, PYTHON_PATH, Files, is_test
-from .infer import UNKNOWN, assigned, binding_scope, constant, mapping, own_nodes
+from .infer import UNKNOWN, assigned, binding_scope, constant, default_of_environment, mapping, own_nodes
 from .module import LINE_END, MAX_DEPTH, Function, Module, Unreadable, has_open_keywords, keyword, parents
 
 DECORATORS = {
@@ -365,6 +365,11 @@ class Project:
         return None
 
     @cached_property
+    def each_task(self) -> list[Task]:
+        """Every task once: a registered class stands in ``tasks`` under two names."""
+        return list({id(task): task for task in self.tasks.values()}.values())
+
+    @cached_property
     def by_name(self) -> dict[str, list[Task]]:
         """Tasks by the name in their messages."""
         index: dict[str, list[Task]] = defaultdict(list)
@@ -483,7 +488,10 @@ class Project:
 
     @cached_property
     def atomic_requests(self) -> bool:
-        """Whether production settings wrap each request in a transaction (ATOMIC_REQUESTS on some database)."""
+        """Whether production settings wrap each request in a transaction (ATOMIC_REQUESTS on some database).
+
+        A value from the environment is worth its default.
+        """
         modules = {setting.module for setting in self.settings if setting.style == "django" and setting.production}
         return any(_sets_atomic_requests(module) for module in modules)
 
@@ -493,17 +501,23 @@ def _sets_atomic_requests(module: Module) -> bool:
         return False
     for node in module.find(ast.Dict):
         for key, value in zip(node.keys, node.values):
-            if isinstance(key, ast.Constant) and key.value == "ATOMIC_REQUESTS" and constant(value, module) is True:
+            if isinstance(key, ast.Constant) and key.value == "ATOMIC_REQUESTS" and is_on(value, module):
                 return True
     for node in module.find(ast.Assign):
         for target in node.targets:
             if isinstance(target, ast.Subscript) and constant(target.slice, module) == "ATOMIC_REQUESTS":
-                return constant(node.value, module) is True
+                return is_on(node.value, module)
     return any(
-        word.arg == "ATOMIC_REQUESTS" and constant(word.value, module) is True
+        word.arg == "ATOMIC_REQUESTS" and is_on(word.value, module)
         for call in module.find(ast.Call)
         for word in call.keywords
     )
+
+
+def is_on(node: ast.expr, module: Module) -> bool:
+    """Whether a setting's value is true, also by the default that an environment variable has."""
+    value = constant(default_of_environment(node) or node, module)
+    return value is True or value in ("True", "true", "1", 1)
 
 
 def build(files: Files, progress: Callable[[int, int], None] = lambda *_: None) -> Project:

@@ -38,6 +38,7 @@ class Rule:
     severity: str
     reference: str  # page#section of the skill's references
     function: Callable[..., Iterable[Problem]]
+    since: str = "0.2.0"  # the release that brought it
 
     @cached_property
     def subject(self) -> type:
@@ -85,13 +86,13 @@ class Rule:
 RULES: dict[str, Rule] = {}
 
 
-def rule(id: str, name: str, severity: str, reference: str) -> Callable[[Callable], Callable]:
+def rule(id: str, name: str, severity: str, reference: str, since: str = Rule.since) -> Callable[[Callable], Callable]:
     """Register a rule under ``DCE`` and three digits; the first digit is its group's."""
 
     def register(function: Callable[..., Iterable[Problem]]) -> Callable[..., Iterable[Problem]]:
         if id in RULES or severity not in SEVERITIES or not re.fullmatch(r"DCE\d{3}", id):
             raise ValueError(f"rule {id!r}: the id is taken or malformed, or its severity is unknown")
-        RULES[id] = Rule(id, name, severity, reference, function)
+        RULES[id] = Rule(id, name, severity, reference, function, since)
         return function
 
     return register

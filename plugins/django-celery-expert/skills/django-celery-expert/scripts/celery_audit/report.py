@@ -309,7 +309,7 @@ def explain(id: str, colour: bool) -> str:
     """All that a rule's documentation holds."""
     rule, paint = RULES[id], Paint(colour)
     parts = [
-        f"{paint(BOLD, f'{rule.id} {rule.name}')} ({paint(SHADES[rule.severity], rule.severity)})",
+        f"{paint(BOLD, f'{rule.id} {rule.name}')} ({paint(SHADES[rule.severity], rule.severity)}, since {rule.since})",
         _wrapped(rule.what),
     ]
     for title, body in (("Why", rule.why), ("Fix", rule.fix)):

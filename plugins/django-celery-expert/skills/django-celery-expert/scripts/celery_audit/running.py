@@ -33,10 +33,9 @@ def tasks_by_function(project: Project) -> dict[int, Task]:
 @lru_cache(maxsize=1)
 def code_in_tasks(project: Project) -> list[Running]:
     """Every function that some task runs, once, with the first and nearest task that does."""
-    tasks = {id(task): task for task in project.tasks.values()}.values()
     found: dict[int, Running] = {}
     level: list[Running] = []
-    for task in tasks:
+    for task in project.each_task:
         if task.function is not None and id(task.function) not in found:
             module = module_of(task.function, task.module)
             found[id(task.function)] = Running(task.function, module, task, 0)

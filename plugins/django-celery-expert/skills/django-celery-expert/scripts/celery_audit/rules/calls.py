@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import lru_cache
 
 from ..infer import UNKNOWN, assigned, binding_scope, constant, local_values, mapping, own_nodes, seconds
 from ..kinds import Kind, kind
@@ -94,15 +95,10 @@ NAIVE = {
 # What is sent.
 
 
-def _sent(project: Project) -> Iterator[tuple[Dispatch, str, ast.expr, Kind]]:
+@lru_cache(maxsize=2)
+def _sent(project: Project) -> list[tuple[Dispatch, str, ast.expr, Kind]]:
     """Each argument whose kind is known: dispatch, how to name it, expression, kind."""
-    kept = getattr(project, "sent_kinds", None)
-    if kept is None:
-        kept = project.sent_kinds = list(_find_sent(project))  # type: ignore[attr-defined]
-    yield from kept
-
-
-def _find_sent(project: Project) -> Iterator[tuple[Dispatch, str, ast.expr, Kind]]:
+    sent = []
     for dispatch in every_dispatch(project):
         args, kwargs = dispatch.arguments
         if (not args and not kwargs) or not travels_as_json(dispatch, project):
@@ -111,7 +107,8 @@ def _find_sent(project: Project) -> Iterator[tuple[Dispatch, str, ast.expr, Kind
         for name, node in parts:
             found = kind(node, dispatch.module, project)
             if found is not None and not _narrowed(node):
-                yield dispatch, name, node, found
+                sent.append((dispatch, name, node, found))
+    return sent
 
 
 def _narrowed(node: ast.expr) -> bool:

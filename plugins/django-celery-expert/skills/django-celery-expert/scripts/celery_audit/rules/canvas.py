@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from ..infer import assigned, constant, every_parameter, loop_of, own_nodes
-from ..module import MAX_DEPTH, Function, Module, has_open_keywords, keyword, parents
+from ..module import MAX_DEPTH, Function, Module, enclosing, has_open_keywords, keyword, parents
 from ..project import CANVAS, SIGNATURES, Dispatch, Project, Task
 from ..registry import Problem, rule
 from ..running import code_in_tasks, task_at
+from ..signatures import mismatch, unexpected
 from .retries import limit, setting_nodes, worth
 
 READS = {"get", "join", "wait", "join_native"}
@@ -312,7 +313,7 @@ def result_awaited_in_task(project: Project) -> Iterator[Problem]:
     """
     inside = {id(running.function): running for running in code_in_tasks(project)}
     for call, result, module in waits(project):
-        running = inside.get(id(_function_around(call)))
+        running = inside.get(id(enclosing(call, *Function, ast.Lambda)))
         if running is None or _join_allowed(call, module):
             continue
         what = "apply()" if result.eager else "another task"
@@ -321,14 +322,6 @@ def result_awaited_in_task(project: Project) -> Iterator[Problem]:
             call,
             module.path,
         )
-
-
-def _function_around(node: ast.AST) -> ast.AST | None:
-    """The function whose body runs a node; comprehensions count, lambdas and inner functions do not."""
-    for parent in parents(node):
-        if isinstance(parent, (*Function, ast.Lambda)):
-            return parent
-    return None
 
 
 def backends(project: Project) -> list[str | None]:
@@ -516,18 +509,9 @@ def group_takes_no_link(dispatch: Dispatch, project: Project) -> Iterator[Proble
 
 
 def misfit(parameters: ast.arguments, count: int, names: Iterable[str]) -> str | None:
-    """Why a call with this many positional and these keyword arguments does not fit; None when it does."""
-    positional = [*parameters.posonlyargs, *parameters.args]
-    if count > len(positional) and parameters.vararg is None:
-        return f"takes {len(positional)}, gets {count + len(list(names))}"
-    names = set(names)
-    taken = {parameter.arg for parameter in positional[len(parameters.posonlyargs) : count]}
-    if names & taken:
-        return f"gets two values for {min(names & taken)}"
-    required = positional[count : len(positional) - len(parameters.defaults)]
-    required += [arg for arg, default in zip(parameters.kwonlyargs, parameters.kw_defaults) if default is None]
-    missing = [parameter.arg for parameter in required if parameter.arg not in names]
-    return f"lacks {missing[0]}" if missing else None
+    """Why a call does not fit; names that no parameter takes are DCE204's, which sees the signature itself."""
+    strange = unexpected(parameters, names)
+    return mismatch(parameters, count, [name for name in names if name not in strange])
 
 
 def plain(task: Task | None) -> bool:
@@ -1032,9 +1016,10 @@ def wait_without_timeout(project: Project) -> Iterator[Problem]:
     for call, result, module in waits(project):
         if result.eager or call.args or keyword(call, "timeout") is not None or has_open_keywords(call):
             continue
+        function = enclosing(call, *Function, ast.Lambda)
         if (
-            not _takes_request(_function_around(call))  # a command or a shell helper: a person waits, and can stop
-            or id(_function_around(call)) in inside
+            not _takes_request(function)  # a command or a shell helper: a person waits, and can stop
+            or id(function) in inside
             or task_at(call, project) is not None
             or _answers_at_once(call, result, asked)
         ):
@@ -1052,7 +1037,7 @@ def _takes_request(function: ast.AST | None) -> bool:
 def _answers_at_once(call: ast.Call, result: Result, asked: dict[int, bool]) -> bool:
     """Whether the code has asked ``ready()`` before: then the result is there."""
     name = call.func.value  # type: ignore[attr-defined]
-    function = _function_around(call)
+    function = enclosing(call, *Function, ast.Lambda)
     if not isinstance(function, Function) or not (result.by_id or isinstance(name, ast.Name)):
         return False
     if id(function) not in asked:

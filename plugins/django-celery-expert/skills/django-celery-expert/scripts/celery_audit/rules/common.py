@@ -5,22 +5,21 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from difflib import get_close_matches
+from functools import lru_cache
 
 from ..module import Module
 from ..project import PUBLISHES, Dispatch, Project, Task
 from ..registry import Problem
 
 
+@lru_cache(maxsize=2)
 def every_dispatch(project: Project) -> list[Dispatch]:
     """The index's dispatches, and those that another function makes: ``partial(task.delay, pk)``."""
-    kept = getattr(project, "every_dispatch", None)
-    if kept is None:
-        kept = [dispatch for module in project.modules for dispatch in project.dispatches[module]]
-        for module in project.modules:
-            if module.mentions(b".delay", b".apply_async"):
-                kept += [found for call in module.find(ast.Call) for found in _handed_on(call, module, project)]
-        project.every_dispatch = kept  # type: ignore[attr-defined]
-    return kept
+    found = [dispatch for module in project.modules for dispatch in project.dispatches[module]]
+    for module in project.modules:
+        if module.mentions(b".delay", b".apply_async"):
+            found += [dispatch for call in module.find(ast.Call) for dispatch in _handed_on(call, module, project)]
+    return found
 
 
 def _handed_on(call: ast.Call, module: Module, project: Project) -> Iterator[Dispatch]:
@@ -82,9 +81,12 @@ def meant(name: str, known: set[str], hints: dict[str, str]) -> str | None:
 
 def tasks_in(module: Module, project: Project) -> list[Task]:
     """The tasks that a module defines."""
-    index = getattr(project, "tasks_by_module", None)
-    if index is None:
-        index = project.tasks_by_module = {}  # type: ignore[attr-defined]
-        for task in {id(task): task for task in project.tasks.values()}.values():
-            index.setdefault(task.module, []).append(task)
-    return index.get(module, [])
+    return _by_module(project).get(module, [])
+
+
+@lru_cache(maxsize=2)
+def _by_module(project: Project) -> dict[Module, list[Task]]:
+    index: dict[Module, list[Task]] = {}
+    for task in project.each_task:
+        index.setdefault(task.module, []).append(task)
+    return index

@@ -319,7 +319,7 @@ def duplicate_task_name(project: Project) -> Iterator[Problem]:
         def send_receipt(payment_pk): ...
     """
     named: dict[str, list[Task]] = defaultdict(list)
-    for task in {id(task): task for task in project.tasks.values()}.values():
+    for task in project.each_task:
         name = task.option("name")
         if isinstance(name, str) and task.decorator is not None and "name" in _written(task):
             named[name].append(task)
@@ -703,11 +703,8 @@ def _is_imported(module: Module, last: str, tasks: list[Task], project: Project)
     """
     names = b"|".join(re.escape(task.qualified.rpartition(".")[2].encode()) for task in tasks)
     word = re.compile(rb"(?<!\w)" + re.escape(last.encode()) + rb"(?!\w)(?!\.(?:" + names + rb")[\"'])")
-    for path in project.files.python:
-        if path != module.path and not is_test(path):
-            source = project.files.read(path)
-            if source is not None and word.search(source):
-                return True
+    if _elsewhere(word, module, project):
+        return True
     return any(word.search(line.encode()) for file in project.text for line in file.lines)
 
 
@@ -715,8 +712,12 @@ def _is_named(module: Module, last: str, tasks: list[Task], project: Project) ->
     """Whether another file that is no test has a task's name as text, as Beat's schedule and `send_task` do."""
     names = [rf"(?:[\w.]+\.)?{last}\.{task.qualified.rpartition('.')[2]}|{re.escape(task.name)}" for task in tasks]
     word = re.compile(rf"[\"'](?:{'|'.join(names)})[\"']".encode())
-    others = (path for path in project.files.python if path != module.path and not is_test(path))
-    return any(word.search(project.files.read(path) or b"") for path in others)
+    return _elsewhere(word, module, project)
+
+
+def _elsewhere(pattern: re.Pattern[bytes], module: Module, project: Project) -> bool:
+    """Whether another Python file that is no test has what the pattern says."""
+    return any(pattern.search(source) for path, source in project.files.sources.items() if path != module.path)
 
 
 def _package_imports(module: Module, project: Project) -> bool:

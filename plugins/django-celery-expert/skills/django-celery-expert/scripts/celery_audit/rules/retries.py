@@ -358,11 +358,6 @@ def setting_nodes(project: Project, key: str) -> Iterator[Setting]:
             yield setting
 
 
-def every_task(project: Project) -> list[Task]:
-    """Each task of the project once."""
-    return list({id(task): task for task in project.tasks.values()}.values())
-
-
 def place(task: Task, option: str) -> ast.AST:
     """Where to report an option: at its value when the task's own decorator or class holds it, else at the task."""
     value = task.options.get(option)
@@ -888,7 +883,7 @@ def retry_beyond_visibility(project: Project) -> Iterator[Problem]:
                     given,  # type: ignore[arg-type]
                     again.module.path,
                 )
-    for task in every_task(project):
+    for task in project.each_task:
         for option in ("default_retry_delay", "retry_backoff_max"):
             used = _autoretries(task) or (option == "default_retry_delay" and retrying(project).get(id(task)))
             wait = worth(task.options.get(option), task.module, project) if option in task.options and used else None
@@ -937,7 +932,7 @@ def soft_limit_not_below_hard(project: Project) -> Iterator[Problem]:
         @shared_task(soft_time_limit=240, time_limit=300)
         def load(pk): ...
     """
-    for task in every_task(project):
+    for task in project.each_task:
         own = [name for name in ("soft_time_limit", "time_limit") if name in task.options]
         soft, hard = limit(task, "soft_time_limit", project), limit(task, "time_limit", project)
         if own and is_number(soft) and is_number(hard) and soft >= hard:  # type: ignore[operator]
@@ -1113,7 +1108,7 @@ def _limited(project: Project, names: tuple[str, ...]) -> str | None:
     for name in names:
         if any(is_number(value) for value in project.setting(f"task_{name}", defaults=True)):
             return f"the setting task_{name}"
-    for task in every_task(project):
+    for task in project.each_task:
         for name in names:
             if name in task.options and is_number(worth(task.options[name], task.module, project)):
                 return task.name
@@ -1160,7 +1155,7 @@ def limit_beyond_visibility(project: Project) -> Iterator[Problem]:
     if timeout is None:
         return
     by_setting = None
-    for task in every_task(project):
+    for task in project.each_task:
         if limit(task, "acks_late", project) is not True:
             continue
         hard = limit(task, "time_limit", project)
@@ -1216,7 +1211,7 @@ def worker_lost_loop(project: Project) -> Iterator[Problem]:
            for module in project.modules):  # fmt: skip
         return
     message = "a task that kills its child is requeued without end: acks_late and reject_on_worker_lost, no bound"
-    for task in every_task(project):
+    for task in project.each_task:
         if "reject_on_worker_lost" not in task.options or task.option("retry_on_worker_lost"):
             continue
         if worth(task.options["reject_on_worker_lost"], task.module, project) is True and (
@@ -1225,7 +1220,7 @@ def worker_lost_loop(project: Project) -> Iterator[Problem]:
             yield Problem(message, place(task, "reject_on_worker_lost"), task.module.path)
     if project.setting("task_reject_on_worker_lost") == [True] and (
         project.setting("task_acks_late") == [True]
-        or any(limit(task, "acks_late", project) is True for task in every_task(project))
+        or any(limit(task, "acks_late", project) is True for task in project.each_task)
     ):
         for setting in setting_nodes(project, "task_reject_on_worker_lost"):
             yield Problem(message, setting.node, setting.module.path)
@@ -1268,7 +1263,7 @@ def no_dead_letters_on_redis(project: Project) -> Iterator[Problem]:
 
 def _set_to_false(option: str, project: Project) -> Iterator[tuple[ast.AST, str]]:
     """Tasks and settings that set an option to False."""
-    for task in every_task(project):
+    for task in project.each_task:
         if option in task.options and worth(task.options[option], task.module, project) is False:
             yield place(task, option), task.module.path
     for setting in setting_nodes(project, f"task_{option}"):
@@ -1300,7 +1295,7 @@ def timeout_loop(project: Project) -> Iterator[Problem]:
         def load(pk): ...
     """
     seen = set()
-    for task in every_task(project):
+    for task in project.each_task:
         if limit(task, "acks_late", project) is not True or not is_number(limit(task, "time_limit", project)):
             continue
         for option in ("acks_on_timeout", "acks_on_failure_or_timeout"):

@@ -13,6 +13,7 @@ from ..infer import UNKNOWN, assigned, constant, own_nodes, seconds
 from ..module import MAX_DEPTH, Function, Module, has_open_keywords, scope
 from ..project import BeatEntry, Project, Setting, Task, is_canvas
 from ..registry import Problem, rule
+from ..signatures import mismatch
 
 CRONTABS = {"celery.schedules.crontab", "celery.task.schedules.crontab"}
 ROWS = "django_celery_beat.models."
@@ -541,7 +542,7 @@ def beat_arguments(entry: BeatEntry, project: Project) -> Iterator[Problem]:
     names = _names(kwargs)
     if given is None or names is None:
         return
-    why = misfit(task.parameters, given, names)
+    why = mismatch(task.parameters, given, names)
     if why:
         yield Problem(f"{task.name} {why}", args or kwargs or entry.node)
 
@@ -560,25 +561,6 @@ def _names(node: ast.expr | None) -> set[str] | None:
     if isinstance(node, ast.Dict) and all(isinstance(k, ast.Constant) and isinstance(k.value, str) for k in node.keys):
         return {key.value for key in node.keys}  # type: ignore[union-attr,misc]
     return None
-
-
-def misfit(parameters: ast.arguments, given: int, names: set[str]) -> str | None:
-    """Why so many positional and these keyword arguments do not fit; None when they do."""
-    positional = [p.arg for p in (*parameters.posonlyargs, *parameters.args)]
-    keyword_only = [p.arg for p in parameters.kwonlyargs]
-    if given > len(positional) and not parameters.vararg:
-        return f"takes {len(positional)} positional arguments, {given} are given"
-    by_name = {*positional[len(parameters.posonlyargs) :], *keyword_only}
-    unknown = sorted(names - by_name)
-    if unknown and not parameters.kwarg:
-        return f"has no parameter {unknown[0]!r}"
-    twice = sorted(names & set(positional[:given]))
-    if twice:
-        return f"is given {twice[0]!r} twice"
-    needed = positional[: len(positional) - len(parameters.defaults)]
-    needed += [name for name, default in zip(keyword_only, parameters.kw_defaults) if default is None]
-    missing = [name for name in needed if name not in names and name not in positional[:given]]
-    return f"is not given {missing[0]!r}" if missing else None
 
 
 @rule("DCE609", "beat-entry-key", "error", "periodic-tasks#static-schedule")

@@ -6,10 +6,11 @@ import ast
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from ..configuration import Setting, key_of, known, text_of, value_of
-from ..files import PYTHON, is_test
+from ..files import PYTHON
 from ..infer import UNKNOWN, constant, default_of_environment, mapping
 from ..module import Module, enclosing, keyword, scope
 from ..project import Project
@@ -57,7 +58,7 @@ def stripped(setting: Setting, project: Project) -> str | None:
 
 def is_own(name: str, project: Project) -> bool:
     """Whether the project reads a setting of this name itself."""
-    cache = project.__dict__.setdefault("_own_settings", {})
+    cache = _own_settings(project)
     if name not in cache:
         read = rf"(settings|conf)\.{name}\b(?!\s*=[^=])|(getattr|hasattr)\([^()]*[\"']{name}[\"']"
         pattern = re.compile(read.encode())
@@ -68,10 +69,14 @@ def is_own(name: str, project: Project) -> bool:
     return cache[name]
 
 
+@lru_cache(maxsize=2)
+def _own_settings(project: Project) -> dict[str, bool]:  # noqa: ARG001  one for each project
+    return {}
+
+
 def _reads_anywhere(pattern: re.Pattern[bytes], project: Project) -> bool:
     """Whether a file outside the index reads it: one that mentions nothing of Celery."""
-    sources = (project.files.read(path) for path in project.files.python if not is_test(path))
-    return any(source is not None and pattern.search(source) for source in sources)
+    return any(pattern.search(source) for source in project.files.sources.values())
 
 
 def _loads(name: str, module: Module, project: Project) -> bool:

@@ -19,11 +19,11 @@ from ..atomic import (
     openings,
     ways_to,
 )
-from ..files import is_test
-from ..infer import assigned, constant, default_of_environment, every_parameter, local_values, own_nodes
+from ..infer import assigned, constant, every_parameter, local_values, own_nodes
 from ..module import Function, Module, argument, enclosing, keyword, parents, scope
-from ..project import PUBLISHES, TASK_BASES, Dispatch, Project, Setting, Task
+from ..project import PUBLISHES, TASK_BASES, Dispatch, Project, Setting, Task, is_on
 from ..registry import Problem, rule
+from ..running import module_of, statements_around
 
 SIGNALS = "django.db.models.signals."
 EARLY_SIGNALS = {"pre_save", "m2m_changed"}  # sent before the row is there, and between the writes
@@ -92,11 +92,7 @@ def _danger_at(step: Step, dispatch: Dispatch, project: Project) -> Danger | Non
         signals = [each.signal for each in received]
         early = sorted(EARLY_SIGNALS.intersection(signals))
         return Danger("signal" if early else "saved", step, early[0] if early else signals[0])
-    if (
-        _is_view(function, step.module, project)
-        and has_atomic_requests(project)
-        and _may_write(step, dispatch, project)
-    ):
+    if _is_view(function, step.module, project) and project.atomic_requests and _may_write(step, dispatch, project):
         return Danger("request", step, function.name)
     return None
 
@@ -156,15 +152,12 @@ def _is_harmless(call: ast.Call, function: ast.AST, module: Module, project: Pro
     if not writes and (name in WHOLE_READS or name.startswith(tuple(f"{read}_" for read in WHOLE_READS))):
         return True
     inner = callee(call, module, project) if depth < MAX_HELPERS else None
-    home = next((each for each in project.modules if each.tree is _root(inner)), None) if inner is not None else None
-    return home is not None and all(
+    if inner is None:
+        return False
+    home = module_of(inner, module)
+    return all(
         _is_harmless(node, inner, home, project, depth + 1) for node in own_nodes(inner) if isinstance(node, ast.Call)
     )
-
-
-def _root(node: ast.AST) -> ast.AST:
-    """The module's tree that a node stands in."""
-    return [node, *parents(node)][-1]
 
 
 def _waits_by_decorator(function: ast.AST, module: Module, project: Project) -> bool:
@@ -226,7 +219,7 @@ def _signals(node: ast.expr, sender: ast.expr | None, module: Module) -> list[Re
 
 def _in_transaction(received: Received, project: Project) -> bool:
     """Whether the signal may be sent inside a transaction: `post_save` is, when the project saves the model in one."""
-    if received.signal != "post_save" or has_atomic_requests(project):
+    if received.signal != "post_save" or project.atomic_requests:
         return True
     return received.sender in _saved_in_transactions(project)
 
@@ -245,9 +238,8 @@ def _saved_in_transactions(project: Project) -> set[str]:
     found_or_made = re.compile(names + rb"\.objects\.(?:get_or_create|update_or_create)\b")
     made = re.compile(names + rb"(?:\.objects\.create)?\(")
     found: set[bytes] = set()
-    for path in project.files.python:
-        source = None if is_test(path) or "/migrations/" in path else project.files.read(path)
-        if source is not None:
+    for path, source in project.files.sources.items():
+        if "/migrations/" not in path:
             found.update(found_or_made.findall(source))
             if path.rpartition("/")[2].startswith("admin"):
                 found.update(name for pair in registered.findall(source) for name in pair)
@@ -262,32 +254,6 @@ def _derives(owner: ast.ClassDef, module: Module, project: Project, ends: tuple[
     return any(name.endswith(ends) for name in written) or any(
         name.endswith(ends) for name, *_ in project.bases(owner, module)
     )
-
-
-@lru_cache(maxsize=2)
-def has_atomic_requests(project: Project) -> bool:
-    """Whether some database of the project's settings has ATOMIC_REQUESTS on."""
-    for module in project.modules:
-        if not module.mentions(b"ATOMIC_REQUESTS"):
-            continue
-        for node in module.find(ast.Dict):
-            for key, value in zip(node.keys, node.values):
-                if isinstance(key, ast.Constant) and key.value == "ATOMIC_REQUESTS" and _is_on(value, module):
-                    return True
-        for assignment in module.find(ast.Assign):
-            target = assignment.targets[0]
-            if (
-                isinstance(target, ast.Subscript)
-                and constant(target.slice, module) == "ATOMIC_REQUESTS"
-                and _is_on(assignment.value, module)
-            ):
-                return True
-    return False
-
-
-def _is_on(node: ast.expr, module: Module) -> bool:
-    value = constant(default_of_environment(node) or node, module)
-    return value is True or value in ("True", "true", "1", 1)
 
 
 def _is_view(function: ast.FunctionDef, module: Module, project: Project) -> bool:
@@ -852,13 +818,10 @@ def _stored(loop: ast.AST, function: ast.AST | None) -> set[str]:
     }
 
 
-def _following(statement: ast.AST | None) -> list[ast.stmt]:
-    """The statements after one in its block."""
-    for name in ("body", "orelse", "finalbody"):
-        block = getattr(getattr(statement, "parent", None), name, None)
-        if isinstance(block, list) and statement in block:
-            return block[block.index(statement) + 1 :]
-    return []
+def _following(node: ast.AST | None) -> list[ast.stmt]:
+    """The statements after one in its block; none after what is no statement."""
+    suite = statements_around(node) if isinstance(node, ast.stmt) else []
+    return suite[suite.index(node) + 1 :] if suite else []
 
 
 def _is_transaction(block: ast.With | ast.AsyncWith, each: OnCommit, project: Project) -> bool:
@@ -924,7 +887,7 @@ def other_database(project: Project) -> Iterator[Problem]:
         open_aliases = {opening.alias for opening in openings(call, module, project)}
         if not isinstance(waits_for, str) or not open_aliases or UNKNOWN_ALIAS in open_aliases | {waits_for}:
             continue
-        if waits_for not in open_aliases and not (waits_for == "default" and has_atomic_requests(project)):
+        if waits_for not in open_aliases and not (waits_for == "default" and project.atomic_requests):
             other = ", ".join(sorted(f"'{alias}'" for alias in open_aliases))
             message = f"waits for a commit of '{waits_for}', but the open transaction is of {other}: published at once"
             yield Problem(message, call, module.path)
@@ -1273,7 +1236,7 @@ def misplaced_atomic_requests(setting: Setting, project: Project) -> Iterator[Pr
     read = any(
         node.id == "ATOMIC_REQUESTS" and isinstance(node.ctx, ast.Load) for node in setting.module.find(ast.Name)
     ) or any(node.attr == "ATOMIC_REQUESTS" for node in setting.module.find(ast.Attribute))
-    if not read and _is_on(setting.value, setting.module):
+    if not read and is_on(setting.value, setting.module):
         yield Problem(
             "Django reads ATOMIC_REQUESTS only inside DATABASES: views do not run in a transaction", setting.node
         )
