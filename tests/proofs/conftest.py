@@ -143,7 +143,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("servers")
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def evidence(request: pytest.FixtureRequest) -> Iterator[dict]:
     """What the proof adds to its line of evidence: versions come by themselves, ``figures`` from the proof."""
     found: dict = {"versions": {f"Celery {version('celery')}", f"Django {version('django')}"}, "figures": {}}
