@@ -221,10 +221,14 @@ class Shop:
                 )
         self._driver.stdin.write(json.dumps({"how": how, "code": code}) + "\n")
         self._driver.stdin.flush()
-        if not select.select([self._driver.stdout], [], [], self.patience)[0]:
+        try:
+            answered = select.select([self._driver.stdout], [], [], self.patience)[0]
+            line = self._driver.stdout.readline() if answered else ""
+        except ValueError:  # closed meanwhile, by `close` in another thread
+            answered, line = True, ""
+        if not answered:
             self._driver.kill()
             raise Late(f"no answer within {self.patience:.0f} s: {code.strip()}")
-        line = self._driver.stdout.readline()
         assert line, f"the project's process ended:\n{(self.folder / 'driver.log').read_text()[-2000:]}"
         answer = json.loads(line)
         if "error" in answer:
