@@ -49,6 +49,7 @@ def test_search(visit: Visits) -> None:
 def test_escape_leaves_the_search(visit: Visits) -> None:
     page = visit()
     page.keyboard.press("/")
+    expect(page.locator(".md-search__input")).to_be_focused()
     page.keyboard.press("Escape")
     expect(page.locator(".md-search__input")).not_to_be_focused()
 
