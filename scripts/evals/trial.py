@@ -21,7 +21,7 @@ from waiting import Late, until
 from .cases import BadCase, Case
 
 S = TypeVar("S", bound=Server)
-PATIENCE = 30  # seconds for one answer of the project: what takes longer hangs
+PATIENCE = 90  # seconds for one answer of the project, on a loaded machine too: what takes longer hangs
 # Added to each project: the ledger tells which runs began and ended.
 HEARD = """
 from celery.signals import task_postrun, task_prerun

@@ -34,6 +34,7 @@ def test_page(visit: Visits, place: str, look: str) -> None:
         name = place.strip("/").replace("/", "-") or "home"
         page.screenshot(path=SCREENSHOTS / f"{name}-{look}.png", full_page=True, clip=part)
     assert wide <= width
-    page.evaluate("Promise.all(document.getAnimations().map(each => each.finished))")  # a fading link has little contrast
+    # What fades has little contrast.
+    page.evaluate("Promise.all(document.getAnimations().map(each => each.finished))")
     violations = Axe().run(page).response["violations"]
     assert [(each["id"], node["target"], node["html"]) for each in violations for node in each["nodes"]] == []

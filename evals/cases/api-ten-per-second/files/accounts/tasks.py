@@ -1,0 +1,11 @@
+from celery import shared_task
+
+from accounts.models import User
+from crm import client
+
+
+@shared_task(name="accounts.sync_contact")
+def sync_contact(user_pk):
+    user = User.objects.get(pk=user_pk)
+    crm_id = client.upsert_contact(user.email, user.get_full_name(), idempotency_key=f"user-{user.pk}")
+    User.objects.filter(pk=user_pk).update(crm_id=crm_id)
