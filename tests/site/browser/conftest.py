@@ -53,7 +53,7 @@ def site(served: tuple[Path, str]) -> Path:
     return served[0]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # a Chromium that dies takes only these tests along
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
