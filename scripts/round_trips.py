@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from marks import replaced
+
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = Path("docs", "data", "round-trips.json")
 PAGE = Path("docs", "round-trips.md")
@@ -91,9 +93,7 @@ def page(record: Record) -> str:
 
 def with_summary(readme: str, record: Record) -> str | None:
     """The README with the table of this record, or None where its marks are missing."""
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    return f"{before}{begin}\n\n{summary(record)}\n\n{end}{after}" if begin and end else None
+    return replaced(readme, BEGIN, END, summary(record))
 
 
 def differences(kept: Record, new: Record) -> list[str]:

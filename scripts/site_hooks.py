@@ -23,6 +23,7 @@ from validate.document import site_slug
 FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 PICTURE = re.compile(r"^!\[[^]]*\]\(pictures/([\w-]+\.svg)\)$", re.MULTILINE)
 BLOCK = re.compile(r"<!-- block: ([\w#-]+) -->")
+CONTENTS = re.compile(r"^## Contents\n.*?(?=^## )", re.DOTALL | re.MULTILINE)  # a page's own; the site shows its own
 SINCE = re.compile(r"(?<![\w.])(\d\.\d\+)(?![\w.])")
 TAGS = re.compile(r"(<(?:pre|code|svg)\b.*?</(?:pre|code|svg)>|<[^>]+>)", re.DOTALL)
 NO_HEAD = re.compile(r"<thead>\s*<tr>(\s*<th></th>)+\s*</tr>\s*</thead>\n?")
@@ -94,8 +95,7 @@ def _with_company(markdown: str, name: str) -> str:
         parts += [f"![](pictures/{picture}.svg)" for picture, at in PICTURES.items() if at == section]
         return "\n\n".join(part for part in parts if part) + "\n"
 
-    contents = re.compile(r"^## Contents\n.*?(?=^## )", re.DOTALL | re.MULTILINE)  # the site shows its own
-    return outside_fences(contents.sub("", markdown), add)
+    return outside_fences(CONTENTS.sub("", markdown), add)
 
 
 def _picture(name: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import bpe_openai
 import yaml
+from marks import replaced
 
 ROOT = Path(__file__).resolve().parents[1]
 SKILL = ROOT / "skills" / "django-celery-expert"
@@ -45,18 +46,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; fail where the table is out of date")
     options = parser.parse_args(arguments)
     readme = ROOT / "README.md"
-    before, begin, rest = readme.read_text().partition(BEGIN)
-    old, end, after = rest.partition(END)
-    if not begin or not end:
+    rows = measure()
+    old = readme.read_text()
+    new = replaced(old, BEGIN, END, table(rows))
+    if new is None:
         print(f"tokens: {readme}: the marks {BEGIN} and {END} are missing; put them back", file=sys.stderr)
         return 2
-    rows = measure()
     problems = [f"{name}: {tokens:,} tokens, budget {budget:,}" for name, _, tokens, budget in rows if tokens > budget]
-    new = f"\n\n{table(rows)}\n\n"
     if new != old and options.check:
         problems.append("README.md: the table of tokens is out of date; run `make sync`")
     elif new != old:
-        readme.write_text(before + begin + new + end + after)
+        readme.write_text(new)
         print("README.md: table of tokens mended")
     print("\n".join(problems), end="\n" if problems else "")
     return 1 if problems else 0

@@ -55,7 +55,10 @@ def outside_fences(markdown: str, change: Callable[[str], str]) -> str:
 
 
 def lines_of(markdown: str) -> Iterator[tuple[str, bool]]:
-    """Each line, and whether it belongs to a fenced block."""
+    """Each line, and whether it belongs to a fenced block.
+
+    As MkDocs sees it, where a tab's indented fence is one; in CommonMark, which `validate.document` reads, it is none.
+    """
     closing = ""
     for line in markdown.split("\n"):
         mark = FENCE.match(line)

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import bpe_openai
+from marks import replaced
 from tokens import measure
 from validate.document import github_slug, parse
 
@@ -76,11 +77,10 @@ def _link(reference: str) -> str:
 
 def with_tables(text: str, cases: list[Case]) -> str:
     """The README's text with the tables as they should be."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
+    new = replaced(text, BEGIN, END, tables(cases))
+    if new is None:
         raise BadCase(f"{_shown(README)}: the marks {BEGIN} and {END} are missing; put them back")
-    return f"{before}{begin}\n\n{tables(cases)}\n\n{end}{after}"
+    return new
 
 
 def over(cases: list[Case]) -> list[str]:
