@@ -16,7 +16,7 @@ SKIPPED = {
 MAX_BYTES = 2_000_000  # of one file; no one writes more by hand
 PYTHON = re.compile(
     rb"celery|CELERY|Celery|kombu|[Tt]ask|TASK|\.delay|apply_async|on_commit|crontab|BROKER|ATOMIC_REQUESTS"
-    rb"|INSTALLED_APPS"
+    rb"|INSTALLED_APPS|atomic(?!\s*=)"  # the last: a caller that opens the transaction may know of no task
 )
 PYTHON_PATH = re.compile(r"settings|celery_?config", re.IGNORECASE)  # matter whatever their bytes
 TEXT_NAME = re.compile(
