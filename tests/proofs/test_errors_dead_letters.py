@@ -119,7 +119,8 @@ def test_dead_letter_exchange(shop: MakeShop, rabbitmq: RabbitMQ, evidence: dict
     """The page's policy takes effect on a queue that exists; until its command has made the exchange, dead letters
     vanish. A failed acks_late task is acked and reaches `dead` only with acks_on_failure=False or by a Reject; a hard
     time limit stays acked, and with acks_on_timeout=False it is requeued in a loop. A message that kills its child goes
-    to `dead` after 11 runs, and the tasks beside it all run."""
+    to `dead` after 11 runs, and the tasks beside it all run. What is in `dead` can be looked at 30 times; without
+    the page's limit a quorum queue drops it at the 21st look."""
     queue = {"CELERY_TASK_DEFAULT_QUEUE": "default", "CELERY_TASK_DEFAULT_QUEUE_TYPE": "quorum"}
     shop = shop("error-handling", rabbitmq, **queue)
     shop.tasks(
@@ -190,12 +191,38 @@ def test_dead_letter_exchange(shop: MakeShop, rabbitmq: RabbitMQ, evidence: dict
     until(lambda: shop.ask(ended) == ["FAILURE"] * 4, 60, "four have failed")
     until(lambda: {"default": 0, "dead": 3}.items() <= messages().items(), 60, "the dead letters are in their queue")
     assert sorted(dead()) == ["proofs.fails", "proofs.poison", "proofs.rejects"]
+    looks = shop.do(
+        """
+        import time
+        from kombu import Queue
+
+        def look(queue):
+            end = time.monotonic() + 3  # what was published or put back is there a moment later
+            while time.monotonic() < end:
+                if message := queue.get():
+                    return message
+                time.sleep(0.02)
+
+        plain = Queue("plain", durable=True, queue_arguments={"x-queue-type": "quorum"})
+        result = {}
+        with app.connection_for_read() as connection:
+            plain.bind(connection.default_channel).declare()
+            connection.Producer().publish({}, routing_key="plain")
+            for name in ("plain", "dead"):
+                bound = Queue(name, no_declare=True).bind(connection.default_channel)
+                result[name] = 0
+                while result[name] < 30 and (message := look(bound)):
+                    result[name] += 1
+                    message.requeue()
+        """
+    )
+    assert looks == {"plain": 21, "dead": 30}
     runs = {"acked": 1, "fails": 2, "rejects": 1, "slow": 1, "poison": 11, "innocent": 10}
     assert {name: shop.counts()[name] for name in runs} == runs
     send("slow_loop")
     until(lambda: shop.counts()["slow_loop"] == 3, 40, "a timeout that is not acked comes again")
     worker.kill()
-    evidence["figures"] |= {"runs of a poison message, delivery-limit 10": 11}
+    evidence["figures"] |= {"runs of a poison message, delivery-limit 10": 11, "looks at a dead letter": looks}
 
 
 PAGE = pages.SKILL / "references" / "error-handling.md"

@@ -67,7 +67,6 @@ from django.utils import timezone
 class Confirmation(models.Model):
     order = models.OneToOneField("orders.Order", on_delete=models.CASCADE, primary_key=True)
     queued_at = models.DateTimeField(default=timezone.now)
-    attempts = models.PositiveSmallIntegerField(default=1)
 """
 ORDERS = f"""
 users = User.objects.bulk_create(User(username=f"u{{n}}", email=f"u{{n}}@shop.test") for n in range({CUSTOMERS}))

@@ -24,6 +24,21 @@ HELD = """
     shared_task(name="proofs.early")(holds)
     shared_task(name="proofs.late", acks_late=True)(holds)
 """
+# The page's collector, with another address of the broker or other transport options.
+COLLECT = """
+from shop.queue_depth import QueueCollector
+
+class Other:
+    def __init__(self, url, options):
+        self.url, self.options = url, options
+
+    def connection_for_read(self, transport_options, **how):
+        return app.connection_for_read(self.url, transport_options=transport_options | self.options, **how)
+
+def collect(url=None, **options):
+    found = {each.name: each.samples for each in QueueCollector(Other(url, options), app.amqp.queues).collect()}
+    return [found["celery_broker_up"][0].value, {s.labels["queue"]: s.value for s in found["celery_queue_ready"]}]
+"""
 # A passive declare without the page's timeouts, over a connection that is already open.
 NO_TIMEOUTS = """
 import os, time
@@ -41,7 +56,8 @@ with app.connection_for_read() as connection:
 def test_depth_on_redis(shop: MakeShop, own_redis: Redis, evidence: dict) -> None:
     """Four messages at priorities 0, 3, 6 and 9: the exporter says 4, LLEN says 1; an empty queue is 0 and is not
     created. Unacked counts the late-acked and the ETA task a worker holds, not the running early-acked one, and the
-    oldest ages. When Redis freezes the exporter says that the broker is down; a client without timeouts hangs until
+    oldest ages. A user who may not ask is told as a broker that is down, not as empty queues; behind a key prefix the
+    depth is 0. When Redis freezes the exporter says that the broker is down; a client without timeouts hangs until
     Redis goes on."""
     shop = shop("monitoring-observability", own_redis)
     shop.configure(QUEUES.format(arguments=None))
@@ -63,6 +79,17 @@ def test_depth_on_redis(shop: MakeShop, own_redis: Redis, evidence: dict) -> Non
     found = until(lambda: (now := exporter.scrape())["celery_unacked"] == 2 and now, what="two are held, not acked")
     until(lambda: exporter.scrape()["celery_unacked_oldest_seconds"] > found["celery_unacked_oldest_seconds"])
     assert exporter.ready() == {"celery": 0, "jobs": 4, "absent": 0}
+    shop.do(COLLECT)
+    assert shop.ask("collect()") == [1, {"celery": 0, "jobs": 4, "absent": 0}]
+    own_redis.client().acl_setuser(
+        "limited", enabled=True, passwords=["+secret"], keys=["*"], commands=["+@all", "-exists"]
+    )
+    assert shop.ask(f"collect({own_redis.url().replace('//', '//limited:secret@')!r})") == [0, {}]
+    assert shop.ask("collect(global_keyprefix='')[1]['jobs']") == 4
+    prefixed = "app.connection_for_write(transport_options={'global_keyprefix': 'shop-'})"
+    shop.do(f"with {prefixed} as connection: app.send_task('none', queue='absent', connection=connection)")
+    assert own_redis.client().llen("shop-absent") == 1
+    assert shop.ask("collect(global_keyprefix='shop-')[1]['absent']") == 0
     freeze(shop, exporter, own_redis, evidence)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from signal import SIGTERM
 
 import pytest
@@ -69,11 +70,11 @@ def test_old_and_new_code(shop: MakeShop, broker: Redis | RabbitMQ) -> None:
 
 @pytest.mark.proves("production-deployment#kubernetes")
 @pytest.mark.proves("production-deployment#deploy-order")
-def test_rolling_restart_under_load(shop: MakeShop, redis: Redis) -> None:
+def test_rolling_restart_under_load(shop: MakeShop, redis: Redis, evidence: dict) -> None:
     """A worker is replaced while messages keep coming, as with maxSurge 1 and maxUnavailable 0: the new one is up, then
-    the old one gets TERM, with a grace that its longest task fits in. All 200 tasks run exactly once. KILL, which a
-    shorter grace ends in, loses the task that ran. `control shutdown`, as a preStop hook would call it, stops the
-    workers of other pods too."""
+    the old one gets TERM, with a grace that its longest task fits in. All 200 tasks run; one that the old worker took
+    on in the moment of TERM may run again. KILL, which a shorter grace ends in, loses the task that ran. `control
+    shutdown`, as a preStop hook would call it, stops the workers of other pods too."""
     shop = shop("production-deployment", redis)
     shop.tasks(
         """
@@ -112,8 +113,12 @@ def test_rolling_restart_under_load(shop: MakeShop, redis: Redis) -> None:
     assert old.process.poll() is None, "the old worker waits for its task, and keeps what it prefetched until it exits"
     (shop.folder / "open").touch()
     assert old.process.wait(30) == 0
-    until(lambda: len(numbers("ended", "rolled")) == 200, what="all have run")
-    assert numbers("ended", "rolled") == numbers("started", "rolled") == list(range(200)), "each once"
+    until(lambda: {*numbers("ended", "rolled")} == {*range(200)}, what="all have run")
+    until(lambda: not redis.client().exists("rolled"), what="nothing waits")
+    until(lambda: numbers("ended", "rolled") == numbers("started", "rolled"), what="nothing runs")
+    twice = [number for number, runs in Counter(numbers("ended", "rolled")).items() if runs > 1]
+    assert len(twice) <= 8, "no more than the old worker had prefetched"
+    evidence["figures"]["tasks that ran again"] = len(twice)
     client = redis.client()
     left = [*client.lrange("killed", 0, -1), *client.hvals("unacked")]
     assert 7 not in numbers("ended", "killed") and not any(b"'killed', 7]" in message for message in left)

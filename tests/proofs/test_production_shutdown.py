@@ -23,6 +23,7 @@ def run(self, queue):
 shared_task(name="early", bind=True, acks_late=False)(run)
 shared_task(name="late", bind=True, acks_late=True)(run)
 shared_task(name="safe", bind=True, acks_late=True, reject_on_worker_lost=True)(run)
+shared_task(name="retried", bind=True, acks_late=True, retry_on_worker_lost=True, default_retry_delay=0)(run)
 shared_task(name="next", bind=True, acks_late=False)(run)
 """
 
@@ -74,7 +75,7 @@ def test_signals(shop: MakeShop, redis: Redis) -> None:
     """TERM, however often, and one INT let running tasks end, whatever their acknowledgement, and requeue what was
     prefetched. QUIT, a second INT and TERM under REMAP_SIGTERM=SIGQUIT end the worker at once: the early-acked task is
     lost in state RETRY, the acks_late one is requeued. TERM to the whole process group loses both, as WorkerLostError,
-    except with reject_on_worker_lost."""
+    except with reject_on_worker_lost or retry_on_worker_lost."""
     shop = shop("production-deployment", redis)
     shop.tasks(TASKS)
     ways = {
@@ -86,7 +87,7 @@ def test_signals(shop: MakeShop, redis: Redis) -> None:
     }
     remap = {"remapped": {"REMAP_SIGTERM": "SIGQUIT"}}
     workers = {way: Stopped(shop, way, **remap.get(way, {})) for way in ways}
-    group = Stopped(shop, "group", "early", "late", "safe")
+    group = Stopped(shop, "group", "early", "late", "safe", "retried")
     for stopped in (*workers.values(), group):
         stopped.begin()
     for way, signals in ways.items():
@@ -99,7 +100,7 @@ def test_signals(shop: MakeShop, redis: Redis) -> None:
         assert workers[way].left() == ["late", "next"], way
         assert workers[way].noted() == ["early", "late"], "neither ended"
         assert workers[way].states()[0] == "RETRY"
-    assert group.left() == ["next", "safe"]
+    assert group.left() == ["next", "retried", "safe"]
     assert group.states()[:2] == ["FAILURE", "FAILURE"]
     assert shop.ask(f"type(app.AsyncResult({group.ids[1]!r}).result).__name__") == "WorkerLostError"
 
