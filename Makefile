@@ -43,8 +43,10 @@ servers:
 	@scripts/debian_unpack.sh trixie .tools/trixie base-files bash coreutils dash grep procps sed redis-server rabbitmq-server || \
 		echo "make: going on with the servers on the path" >&2
 
-graders: $(BIN)/.ready servers ## Grade every solution of every evaluation case on private servers (TIMES=10: ten times)
-	@TIMES=$(or $(TIMES),1) $(BIN)/python -m pytest -n auto tests/evals/graders
+graders: $(BIN)/.ready servers ## Grade every solution of every evaluation case on private servers (KEEP=1: ten times, for the record; CASE=points-twice: one case)
+	@rm -f .tools/graders.jsonl
+	@TIMES=$(if $(KEEP),10,1) GRADERS_LINES=.tools/graders.jsonl $(BIN)/python -m pytest -n auto --dist worksteal $(if $(CASE),-k "[$(CASE)-") tests/evals/graders; \
+		status=$$?; $(if $(KEEP),$(BIN)/python scripts/evals keep .tools/graders.jsonl || status=1;) exit $$status
 
 # It runs a client with your key: without RUN it names the cases and spends nothing.
 evals: $(BIN)/.ready $(if $(RUN),servers) ## Name the evaluation cases, or run them (RUN="--client claude --case 'points-*'")

@@ -10,7 +10,7 @@ import json
 import re
 from pathlib import Path
 
-from documentation import compatibility, install, rules, symptoms
+from documentation import compatibility, evaluations, install, rules, symptoms
 from documentation.evidence import Evidence
 from documentation.home import facts
 from documentation.search import ranked
@@ -58,6 +58,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     made = {page: FRONT_MATTER.sub("", read(source)) for page, source in ELSEWHERE.items()}
     made |= {
         "compatibility.md": compatibility.page(),
+        "evaluation-cases.md": evaluations.page(),
         "evidence.md": build.evidence.page(),
         "install.md": install.page(),
         **dict(rules.pages()),

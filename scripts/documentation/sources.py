@@ -23,11 +23,13 @@ ELSEWHERE = {
     **{f"references/{name}.md": f"{SKILL}/references/{name}.md" for name in REFERENCES},
     "changelog.md": "CHANGELOG.md",
     "contributing.md": "CONTRIBUTING.md",
+    "evaluations.md": "evals/README.md",
 }
 # Pages that are made: a link to what they are made from leads to them.
 MADE = {
     "evidence.md": "docs/data/evidence.json",
     "compatibility.md": "docs/data/matrix.json",
+    "evaluation-cases.md": "docs/data/graders.json",
     "audit/index.md": f"{SKILL}/scripts/celery_audit",
 }
 FENCE = re.compile(r"^\s*(`{3,}|~{3,})")

@@ -9,7 +9,9 @@ import time
 from fnmatch import fnmatch
 from pathlib import Path
 
-from . import cases, formats, report, sizes, triggers
+from validate.report import GREEN, RED, RESET, YELLOW, coloured
+
+from . import cases, formats, graded, report, sizes, triggers
 from .clients import CLIENTS
 from .run import ARMS, OTHER, WITH, WITHOUT, CannotRun, Plan, Record, check, execute
 from .skills import Skill
@@ -42,6 +44,8 @@ def _parser() -> argparse.ArgumentParser:
     add("list", _list, "Name the cases.")
     sync = add("sync", _sync, "Write evals/evals.json and the tables of evals/README.md.")
     sync.add_argument("--check", action="store_true", help="write nothing; fail where something is out of date")
+    keep = add("keep", _keep, "Keep what a run of `make graders` showed, in docs/data/graders.json.")
+    keep.add_argument("lines", type=Path, help="what the run wrote, a line of JSON a grading")
     export = add("export", _export, "Write the cases for `claude plugin eval` into a folder.")
     export.add_argument("folder", type=Path)
     write = add("write", _write, "Write a case's project into a folder, as the user has it or as a solution leaves it.")
@@ -98,7 +102,7 @@ def _list(options: argparse.Namespace) -> int:
 
 def _sync(options: argparse.Namespace) -> int:
     found = cases.every(options.cases)
-    problems = sizes.over(found)
+    problems = sizes.over(found) + sizes.astray(found)
     wanted = {formats.EVALS_JSON: formats.agent_skills_text(found)}
     wanted[sizes.README] = sizes.with_tables(sizes.README.read_text(encoding="utf-8"), found)
     for path, text in wanted.items():
@@ -111,6 +115,18 @@ def _sync(options: argparse.Namespace) -> int:
             path.write_text(text, encoding="utf-8")
             print(f"{name}: mended")
     print("\n".join(problems), end="\n" if problems else "")
+    return 1 if problems else 0
+
+
+def _keep(options: argparse.Namespace) -> int:
+    try:
+        lines = [json.loads(line) for line in options.lines.read_text(encoding="utf-8").splitlines()]
+        taken, problems = graded.keep(lines, cases.every(options.cases))
+    except (OSError, ValueError, KeyError) as error:
+        raise CannotRun(f"{options.lines}: {error!r}; `make graders KEEP=1` writes it") from None
+    for problem in problems:
+        print(f"{problem}; nothing of it is kept", file=sys.stderr)
+    print(f"{graded.KEPT.relative_to(cases.ROOT)}: {len(taken)} cases kept")
     return 1 if problems else 0
 
 
@@ -137,10 +153,13 @@ def _grade(options: argparse.Namespace) -> int:
     if not options.project.is_dir():
         raise CannotRun(f"{options.project} is no folder; `write` makes a project to work in")
     case = _one(options)
+    if sys.stderr.isatty():
+        print(f"running the project of {case.name} on private servers …", end="\r", file=sys.stderr)
     with Servers() as servers:
         verdicts = grade(case, options.project, servers)
     for verdict in verdicts:
-        print(f"{'passed' if verdict.passed else 'FAILED'} {verdict.criterion}: {verdict.evidence}")
+        mark = _paint(GREEN, "passed") if verdict.passed else _paint(RED, "FAILED")
+        print(f"{CLEAR if sys.stdout.isatty() else ''}{mark} {verdict.criterion}: {verdict.evidence}")
     return 0 if all(verdict.passed for verdict in verdicts) else 1
 
 
@@ -237,6 +256,21 @@ def _report(options: argparse.Namespace) -> int:
     return 0
 
 
+CLEAR = "\r\x1b[K"  # the line that tells what goes on
+
+
+def _paint(colour: str, text: str) -> str:
+    return f"{colour}{text}{RESET}" if coloured(sys.stdout) else text
+
+
+def _state(record: Record) -> str:
+    """What became of a run, in a few words."""
+    if record.status != "graded":
+        return _paint(RED if record.status == "failed" else YELLOW, record.status)
+    whole = record.passed == len(record.verdicts)
+    return _paint(GREEN if whole else YELLOW, f"{record.passed} of {len(record.verdicts)} criteria")
+
+
 class Progress:
     """A line for each run that ended and, on a terminal, one that tells what goes on."""
 
@@ -250,7 +284,7 @@ class Progress:
         self.over += 1
         self.spent += record.cost_usd or 0
         line = f"[{self.over:>{len(str(self.total))}}/{self.total}] {record.case} {record.arm} {record.number}: "
-        line += f"{record.passed} of {len(record.verdicts)} criteria" if record.status == "graded" else record.status
+        line += _state(record)
         line += f", {record.seconds:.0f} s, {record.tokens.get('total', 0):,} tokens"
         line += "" if record.cost_usd is None else f", ${record.cost_usd:.2f}"
         why = record.error or "; ".join(record.contamination)
@@ -263,5 +297,4 @@ class Progress:
             self._print(f"{about}, ${self.spent:.2f}" if self.spent else about, "")
 
     def _print(self, text: str, end: str) -> None:
-        clear = "\r\x1b[K" if sys.stdout.isatty() else ""
-        print(f"{clear}{text}", end=end, flush=True)
+        print(f"{CLEAR if sys.stdout.isatty() else ''}{text}", end=end, flush=True)

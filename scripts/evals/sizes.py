@@ -1,10 +1,12 @@
-"""What the skill costs: tokens (o200k) of its texts, and of what each case would load along SKILL.md's table.
+"""What the skill costs: tokens (o200k) of its texts, and of what each case would load on the way from SKILL.md.
 
-A case loads SKILL.md and the sections that hold its answer; a client that reads pages whole loads those.
+A case loads SKILL.md and the sections that hold its answer, to which SKILL.md or one of these sections leads; a client
+that reads pages whole loads those.
 """
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -20,6 +22,8 @@ README = ROOT / "evals" / "README.md"
 BEGIN, END = "<!-- sizes: made by `make sync` -->", "<!-- sizes end -->"
 # The most that the route of one case may cost, in tokens: its sections alone, and its pages read whole.
 CEILING, CEILING_OF_PAGES = 4_000, 10_000
+LINK = re.compile(r"\]\((?:references/)?([\w-]+)?(?:\.md)?#([\w-]+)\)")  # to a section, of the same page or another
+TOPICS = re.compile(r"^- \[[^]]+\]\(references/([\w-]+)\.md\): (.+)$", re.MULTILINE)  # a page, and sections by name
 
 
 def tokens(text: str) -> int:
@@ -46,6 +50,35 @@ def section(reference: str) -> str:
             ends = (later.line for later in headings[at + 1 :] if later.level <= heading.level)
             return "\n".join(document.lines[heading.line - 1 : next(ends, len(document.lines) + 1) - 1])
     raise BadCase(f"{reference}: {name}.md has no such section; use the anchor of one of its headings")
+
+
+@cache
+def named() -> frozenset[str]:
+    """The sections to which SKILL.md leads: by a link, or by a word of their heading beside the link to their page."""
+    main = (SKILL / "SKILL.md").read_text(encoding="utf-8")
+    found = {f"{name}#{slug}" for name, slug in LINK.findall(main)}
+    for name, topics in TOPICS.findall(main):
+        headings = [heading.text for heading in parse(name, page(name)).headings if heading.level == 2]
+        for topic in re.sub(r" \(.*?\)", "", topics).split(", "):
+            sections = [heading for heading in headings if topic.lower() in heading.lower()]
+            if not sections:
+                raise BadCase(f"SKILL.md: {name}.md has no section with {topic!r} in its heading; name one that it has")
+            found |= {f"{name}#{github_slug(heading)}" for heading in sections}
+    return frozenset(found)
+
+
+def astray(cases: list[Case]) -> list[str]:
+    """The sections of cases to which neither SKILL.md nor a section before them leads, a line each."""
+    problems = []
+    for case in cases:
+        known = set(named())
+        for reference in case.about["references"]:
+            if reference not in known:
+                problems.append(f"{case.name}: nothing on its way from SKILL.md leads to {reference}")
+            known |= {
+                f"{name or reference.partition('#')[0]}#{slug}" for name, slug in LINK.findall(section(reference))
+            }
+    return problems
 
 
 def route(case: Case) -> tuple[int, int]:

@@ -9,7 +9,6 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, TypeVar
@@ -18,7 +17,7 @@ from servers import PostgreSQL, RabbitMQ, Redis, Server
 from shop import Raised, Shop
 from waiting import Late, until
 
-from .cases import BadCase, Case
+from .cases import BadCase, Case, load
 
 S = TypeVar("S", bound=Server)
 PATIENCE = 90  # seconds for one answer of the project, on a loaded machine too: what takes longer hangs
@@ -53,9 +52,17 @@ class Servers(AbstractContextManager):
         self._stack = ExitStack()
         self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="evals-")))
         self.number = itertools.count(1)
+        self._started: dict[type[Server], Server] = {}
+        self._asked: set[type[Server]] = set()
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stack.close()
+
+    def _server(self, kind: type[S]) -> S:
+        if kind not in self._started:
+            self._started[kind] = self._start(kind)
+        self._asked.add(kind)
+        return self._started[kind]
 
     def _start(self, kind: type[S]) -> S:
         folder = self.folder / kind.name
@@ -68,17 +75,22 @@ class Servers(AbstractContextManager):
             raise NoServer(f"{kind.name} does not start ({_one_line(str(error))}); `make graders` brings it") from error
         return server
 
-    @cached_property
+    def asked(self) -> list[str]:
+        """The versions of the servers that were asked for since the last call."""
+        kinds, self._asked = self._asked, set()
+        return sorted(self._started[kind].version for kind in kinds)
+
+    @property
     def redis(self) -> Redis:
-        return self._start(Redis)
+        return self._server(Redis)
 
-    @cached_property
+    @property
     def rabbitmq(self) -> RabbitMQ:
-        return self._start(RabbitMQ)
+        return self._server(RabbitMQ)
 
-    @cached_property
+    @property
     def postgres(self) -> PostgreSQL:
-        return self._start(PostgreSQL)
+        return self._server(PostgreSQL)
 
 
 class Trial(AbstractContextManager):
@@ -142,6 +154,13 @@ def _migrate(folder: Path, store: str) -> None:
     shop = Shop(folder, "memory://", "django-db", store, {})
     shop.manage("makemigrations", "--verbosity", "0")
     shop.manage("migrate", "--verbosity", "0", "--run-syncdb")
+
+
+def as_it_is(case: Path, new: Shop, **settings: object) -> Shop:
+    """The user's code of today, from the folder of a case, on the broker, results and database of the new code."""
+    folder = load(case).write(new.folder.with_name("today"))
+    where = (new.environment[name] for name in ("SHOP_BROKER", "SHOP_RESULTS", "SHOP_DB"))
+    return Shop(folder, *where, settings)
 
 
 def all_ended(shop: Shop, runs: int, task: str = "") -> None:

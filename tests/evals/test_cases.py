@@ -71,6 +71,24 @@ def test_the_ceiling_holds_and_can_be_broken(monkeypatch: pytest.MonkeyPatch) ->
     assert len(sizes.over(EVERY)) == len(EVERY)
 
 
+def test_skill_md_leads_to_what_a_case_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sizes.astray(EVERY) == []
+    monkeypatch.setattr(sizes, "named", lambda: frozenset({"error-handling#lost-workers"}))
+    lost = next(case for case in EVERY if case.name == "import-kills-worker")
+    assert sizes.astray([lost]) == [
+        "import-kills-worker: nothing on its way from SKILL.md leads to error-handling#poison-messages"
+    ]
+
+
+def test_topics_of_skill_md_are_sections(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {"task-design-patterns#cancel-a-task", "error-handling#payments"} <= sizes.named()
+    sizes.named.cache_clear()
+    monkeypatch.setattr(sizes, "page", lambda name: "## Something else")
+    with pytest.raises(cases.BadCase, match="has no section with 'call' in its heading"):
+        sizes.named()
+    monkeypatch.undo()
+
+
 def test_a_section_ends_where_the_next_begins() -> None:
     text = sizes.section("task-design-patterns#idempotency")
     assert text.splitlines()[0] == "## Idempotency"

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 from built import Html, target
 from celery_audit.registry import RULES
-from documentation import evidence, rules, search, sources, symptoms
+from documentation import evaluations, evidence, rules, search, sources, symptoms
+from evals.run import Record
+
+from evals import cases, report
 
 PICTURES = sorted(path.stem for path in (sources.ROOT / "docs" / "pictures").glob("*.svg"))
 
@@ -75,6 +78,24 @@ def test_every_section_is_shown_with_its_evidence(site: Path) -> None:
         assert section.anchor in pages(site)["evidence"].ids
         if kept.badge(section.name):
             assert f"../../evidence/#{section.anchor}" in page.links
+
+
+@pytest.mark.parametrize("case", cases.every(), ids=lambda case: case.name)
+def test_every_case_is_shown_with_what_its_grader_saw(site: Path, case: cases.Case) -> None:
+    page = pages(site)["evaluation-cases"]
+    assert case.name in page.ids
+    assert case.criteria and all(
+        f"{'✕' if failed else '✓'} {name}" in page.text for name, failed in case.solutions.items()
+    )
+    assert " ".join(case.prompt.split()[:6]) in page.text
+
+
+def test_the_results_of_a_run_are_shown(tmp_path: Path) -> None:
+    assert "No result of an assistant" in evaluations.page(tmp_path)
+    verdicts = [{"criterion": "once", "passed": True}]
+    report.write(tmp_path, [Record("a", "with_skill", 1, "c", "1", "m", "", status="graded", verdicts=verdicts)])
+    shown = evaluations.page(tmp_path)
+    assert "## Results" in shown and "| criteria met | 100% ± 0% |" in shown and "a, this skill: 100%" in shown
 
 
 def test_symptoms_lead_to_sections() -> None:

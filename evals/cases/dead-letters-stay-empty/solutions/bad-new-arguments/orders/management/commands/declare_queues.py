@@ -1,0 +1,13 @@
+from django.core.management.base import BaseCommand
+
+from shop.celery import app
+from shop.queues import DEAD, ORDERS
+
+
+class Command(BaseCommand):
+    help = "Declare our queues in RabbitMQ; each deploy runs it before the workers start."
+
+    def handle(self, *args, **options):
+        with app.connection_for_write() as connection:
+            for queue in (DEAD, ORDERS):
+                queue.bind(connection.default_channel).declare()

@@ -1,0 +1,13 @@
+from kombu import Exchange, Queue
+
+DEAD = Queue("dead", Exchange("dead", type="fanout"), queue_arguments={"x-queue-type": "quorum"})
+ORDERS = Queue(
+    "orders",
+    Exchange("orders", type="direct"),
+    routing_key="orders",
+    queue_arguments={
+        "x-queue-type": "quorum",
+        "x-dead-letter-exchange": "dead",
+        "x-delivery-limit": 4,  # the first try and three retries
+    },
+)
