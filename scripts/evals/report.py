@@ -141,7 +141,12 @@ def plot(result: dict[str, Any]) -> str:
             lines.append(f'<rect x="{left}" y="{y}" {size} fill="{COLOURS[arm]}">{title}</rect>')
             y += bar
         y += gap
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + width + 20} {y}" font-family="sans-serif"'
+    for share in (0, 0.5, 1):
+        x = left + share * width
+        lines.insert(0, f'<path d="M{x:g} 26V{y}" stroke="currentColor" stroke-opacity="0.25"/>')
+        lines.append(f'<text x="{x:g}" y="{y + 14}" text-anchor="middle">{share:.0%}</text>')
+    y += 20
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + width + 30} {y}" font-family="sans-serif"'
     label = 'font-size="12" fill="currentColor" role="img" aria-label="Share of criteria met, by case and arm">'
     return "\n".join([f"{head} {label}", *lines, "</svg>"]) + "\n"
 
