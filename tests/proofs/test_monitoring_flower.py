@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from dataclasses import dataclass
 
 import pages
@@ -82,7 +83,7 @@ def test_memory_of_flower(shop: MakeShop, redis: Redis) -> None:
     shop = shop("monitoring-observability", redis)
     shop.tasks("@shared_task\ndef plain(): note('ran')")
     shop.worker("-c", "1", "-E")
-    saved = ("--persistent=True", f"--db={shop.folder / 'saved'}", "--state-save-interval=100")
+    saved = ("--persistent=True", f"--db={shop.folder / 'saved'}", "--state-save-interval=2000")
     alone = ("--persistent=True", f"--db={shop.folder / 'alone'}")
     assert {option.partition("=")[0] for option in saved} <= {option.partition("=")[0] for option in of_the_page()}
     environment = {"FLOWER_UNAUTHENTICATED_API": "true"}
@@ -103,6 +104,8 @@ def test_memory_of_flower(shop: MakeShop, redis: Redis) -> None:
     assert all(scrape(f"{each.url}/metrics")[counted] >= 1 for each in first)
     kept = shop.folder / "saved"
     until(lambda: any(file.read_bytes().count(b"proofs.tasks.plain") for file in shop.folder.glob("saved*")), what=kept)
+    # A save empties the file first: what is killed in that moment has nothing.
+    until(lambda: 0.3 < time.time() - max(file.stat().st_mtime for file in shop.folder.glob("saved*")) < 1, what=kept)
     for each in first:
         each.process.kill()
     second = [flower(shop, *options, **environment) for options in (saved, alone)]
