@@ -9,7 +9,7 @@ from typing import Any
 
 from evals.cases import Case, every
 
-from .sources import ROOT, read
+from .sources import ROOT, read, reference
 
 INTRODUCTION = """# Evaluation cases
 
@@ -45,7 +45,7 @@ def _results(folder: Path) -> str:
 def _case(case: Case, kept: Kept) -> str:
     """One case: the request, the trap, and the solutions with what was seen of them."""
     request = "\n".join(f"> {line}".rstrip() for line in case.prompt.splitlines())
-    sections = ", ".join(_link(reference) for reference in case.about["references"])
+    sections = ", ".join(map(reference, case.about["references"]))
     rows = ["| solution | criteria met | what the grader saw |", "|---|---:|---|"]
     for name, solution in kept["solutions"].items():
         verdicts = solution["verdicts"]
@@ -66,11 +66,6 @@ def _seen(verdicts: Kept) -> str:
     for criterion, verdict in verdicts.items():
         criteria[verdict["evidence"]].append(criterion)
     return "<br>".join(f"{', '.join(names)}: {_cell(evidence)}" for evidence, names in criteria.items())
-
-
-def _link(reference: str) -> str:
-    name, _, slug = reference.partition("#")
-    return f"[{name}: {slug.replace('-', ' ')}](references/{name}.md#{slug})"
 
 
 def _cell(text: str) -> str:

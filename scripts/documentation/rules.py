@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from .sources import ROOT, SKILL
+from .sources import ROOT, SKILL, reference
 
 sys.path.append(str(ROOT / SKILL / "scripts"))
 
@@ -72,7 +72,7 @@ def _group(name: str, rules: list[Rule]) -> str:
     parts = [f"# {title[:1].upper()}{title[1:]}", f"Rules {ids}. All rules: [audit rules](index.md)."]
     for rule in rules:
         parts.append(f"## {rule.id} {rule.name} {{ #{anchor(rule)} }}")
-        facts = f"{rule.severity} · since {rule.since} · [{_section(rule)}](../references/{_link(rule)})"
+        facts = f"{rule.severity} · since {rule.since} · {reference(rule.reference, '../')}"
         parts.append(f"{facts}\n{{ .facts .{rule.severity} }}")
         parts.append(_prose(rule.what))
         parts.append(f"**Why.** {_prose(_sentence(rule.why))}")
@@ -81,17 +81,6 @@ def _group(name: str, rules: list[Rule]) -> str:
         parts.append(f"**Fix.** {_prose(_sentence(rule.fix))}")
         parts.append(f"**Evidence.** {_prose(rule.source)}")
     return "\n\n".join(parts) + "\n"
-
-
-def _section(rule: Rule) -> str:
-    """A reference as people would say it: "error-handling: retry"."""
-    page, _, section = rule.reference.partition("#")
-    return f"{page}: {section.replace('-', ' ')}" if section else page
-
-
-def _link(rule: Rule) -> str:
-    page, mark, section = rule.reference.partition("#")
-    return f"{page}.md{mark}{section}"
 
 
 def _example(example: str) -> str:

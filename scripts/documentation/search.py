@@ -8,8 +8,8 @@ from typing import Any
 SECTION = re.compile(r"references/([\w-]+)/#([\w-]+)$")
 CODE = re.compile(r"</?code>|`")
 # By the beginning of a page's place; the rest counts once.
-WEIGHTS = {"references/": 2, "evidence/": 0.05, "changelog/": 0.05, "contributing/": 0.05, "round-trips/": 0.05}
-WEIGHTS |= {"evaluations/": 0.05, "evaluation-cases/": 0.05}
+ABOUT = ("evidence/", "evaluations/", "evaluation-cases/", "round-trips/", "changelog/", "contributing/")
+WEIGHTS = {"references/": 2} | dict.fromkeys(ABOUT, 0.05)
 
 
 def ranked(entries: list[dict[str, Any]], symptoms: dict[str, list[str]]) -> list[dict[str, Any]]:

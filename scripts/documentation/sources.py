@@ -101,6 +101,13 @@ def _page_of(path: str, fragment: str, pages: set[str]) -> str | None:
     return inside if inside in pages else None
 
 
+def reference(place: str, up: str = "") -> str:
+    """A link to a reference or its section, ``page#slug``, as people would say it: "error-handling: dead letters"."""
+    page, mark, slug = place.partition("#")
+    words = f"{page}: {slug.replace('-', ' ')}" if slug else page
+    return f"[{words}]({up}references/{page}.md{mark}{slug})"
+
+
 def section(markdown: str, title: str) -> str:
     """What stands under a second-level heading, without it."""
     found: list[str] = []

@@ -121,7 +121,7 @@ def _sync(options: argparse.Namespace) -> int:
 def _keep(options: argparse.Namespace) -> int:
     try:
         lines = [json.loads(line) for line in options.lines.read_text(encoding="utf-8").splitlines()]
-        taken, problems = graded.keep(lines, cases.every(options.cases))
+        taken, problems = graded.keep(lines, cases.every(options.cases), graded.KEPT)
     except (OSError, ValueError, KeyError) as error:
         raise CannotRun(f"{options.lines}: {error!r}; `make graders KEEP=1` writes it") from None
     for problem in problems:

@@ -44,13 +44,12 @@ def line(case: Case, solution: str, verdicts: list[Verdict], seconds: float, ser
     }
 
 
-def read(path: Path | None = None) -> dict[str, Line]:
+def read(path: Path = KEPT) -> dict[str, Line]:
     """The record: what was seen of each case, by its name; empty where there is none."""
-    path = path or KEPT
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def keep(lines: Iterable[Line], cases: list[Case], path: Path | None = None) -> tuple[list[str], list[str]]:
+def keep(lines: Iterable[Line], cases: list[Case], path: Path = KEPT) -> tuple[list[str], list[str]]:
     """Put the cases of a run into the record: the names of those that were kept, and why others were not, a line each.
 
     A case is kept as a whole: each of its solutions was graded `TIMES` times as it stands, and always as expected.
@@ -71,13 +70,13 @@ def keep(lines: Iterable[Line], cases: list[Case], path: Path | None = None) -> 
             record[name] = _summary(known[name], found)
             taken.append(name)
     ordered = {name: record[name] for name in sorted(record)}
-    (path or KEPT).write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return taken, problems
 
 
 def _unsteady(case: Case, found: list[Line]) -> str:
     """Why these gradings do not count; nothing where they do."""
-    if any(one["digest"] != _digest(case) for one in found):
+    if {one["digest"] for one in found} != {_digest(case)}:
         return "was changed while it was graded; run it again"
     for solution, failed in case.solutions.items():
         runs = [one for one in found if one["solution"] == solution]
@@ -105,7 +104,7 @@ def _summary(case: Case, found: list[Line]) -> Line:
     }
 
 
-def stale(cases: list[Case], path: Path | None = None) -> list[str]:
+def stale(cases: list[Case], path: Path = KEPT) -> list[str]:
     """Where the record is not of these cases as they stand, a line each that says how to mend it."""
     record = read(path)
     names = {case.name for case in cases}
